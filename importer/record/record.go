@@ -1,0 +1,83 @@
+// Package record is what travels from a source to a target: one key with its
+// serialized value, the programs that belong to the data set, and the position
+// in the source. It holds no behaviour and opens nothing.
+package record
+
+import "io"
+
+// LargeBytes is the length from which a value is not held in a source's read
+// buffer any more: it comes as a section of the file (Large) or in memory of
+// its own (Owned).
+const LargeBytes = 128 << 10
+
+// Fate says what a source already knows about a record before it is sent.
+type Fate uint8
+
+const (
+	// Copy means that the record carries a value to be written.
+	Copy Fate = iota
+	// Filtered means that the choice of keys leaves this one out.
+	Filtered
+	// Gone means that the key expired or was deleted before its value was read.
+	Gone
+	// Refused means that the value could not be taken; Reason says why.
+	Refused
+)
+
+// Record is one key. Key and Value are valid until the sink returns, unless
+// Owned is set.
+type Record struct {
+	DB       int    // database in the source
+	Key      []byte // as it stands in the source
+	Type     byte   // RDB value type, the first byte of a DUMP payload
+	Value    []byte // serialized value without its type byte and footer
+	Large    *io.SectionReader // instead of Value: to be streamed from the file, more than once if need be
+	Owned    bool   // Value is the receiver's to keep
+	Footer   []byte // the source's own footer: RDB version and CRC64, 10 bytes; nil: to be made
+	Version  uint16 // RDB version for a footer to be made
+	ExpireAt int64  // Unix milliseconds; 0 means no expiry
+	Fate     Fate
+	Reason   string // for Refused
+}
+
+// Len is the length of the serialized value in bytes: type byte and body,
+// without the footer.
+func (r *Record) Len() int64 {
+	if r.Large != nil {
+		return r.Large.Size() + 1
+	}
+	return int64(len(r.Value)) + 1
+}
+
+// Program is code that belongs to a data set and must be on every master.
+type Program struct {
+	Function bool   // a function library (7.0 and newer), else a Lua script of the script cache
+	Code     string // for a library with its "#!engine name=…" line
+}
+
+// Position is a place in a source. Everything before it has been yielded.
+// Zero is the beginning.
+type Position struct {
+	DB int `json:"db"`
+
+	// An RDB file: bytes from its beginning, and the CRC64 of all of them.
+	Offset int64  `json:"offset,omitempty"`
+	CRC    uint64 `json:"crc,omitempty"`
+
+	// A SCAN: the next cursor, which is good for one life of the server.
+	Cursor uint64 `json:"cursor,omitempty"`
+	RunID  string `json:"run_id,omitempty"`
+
+	// End says that there is nothing more to read.
+	End bool `json:"end,omitempty"`
+}
+
+// Sink takes what a source yields, in order.
+type Sink interface {
+	// Record takes one key. It may wait until memory is free.
+	Record(r *Record) error
+	// Program takes code; it returns when every master has it.
+	Program(p Program) error
+	// Mark says that the next record comes after pos.
+	Mark(pos Position) error
+}
