@@ -3,7 +3,10 @@
 // in the source. It holds no behaviour and opens nothing.
 package record
 
-import "io"
+import (
+	"errors"
+	"io"
+)
 
 // LargeBytes is the length from which a value is not held in a source's read
 // buffer any more: it comes as a section of the file (Large) or in memory of
@@ -27,15 +30,15 @@ const (
 // Record is one key. Key and Value are valid until the sink returns, unless
 // Owned is set.
 type Record struct {
-	DB       int    // database in the source
-	Key      []byte // as it stands in the source
-	Type     byte   // RDB value type, the first byte of a DUMP payload
-	Value    []byte // serialized value without its type byte and footer
+	DB       int               // database in the source
+	Key      []byte            // as it stands in the source
+	Type     byte              // RDB value type, the first byte of a DUMP payload
+	Value    []byte            // serialized value without its type byte and footer
 	Large    *io.SectionReader // instead of Value: to be streamed from the file, more than once if need be
-	Owned    bool   // Value is the receiver's to keep
-	Footer   []byte // the source's own footer: RDB version and CRC64, 10 bytes; nil: to be made
-	Version  uint16 // RDB version for a footer to be made
-	ExpireAt int64  // Unix milliseconds; 0 means no expiry
+	Owned    bool              // Value is the receiver's to keep
+	Footer   []byte            // the source's own footer: RDB version and CRC64, 10 bytes; nil: to be made
+	Version  uint16            // RDB version for a footer to be made
+	ExpireAt int64             // Unix milliseconds; 0 means no expiry
 	Fate     Fate
 	Reason   string // for Refused
 }
@@ -81,3 +84,7 @@ type Sink interface {
 	// Mark says that the next record comes after pos.
 	Mark(pos Position) error
 }
+
+// ErrPatience marks an error after which the same command goes on where it
+// stopped: a server gave no good answer for too long.
+var ErrPatience = errors.New("out of patience")

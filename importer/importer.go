@@ -1,0 +1,272 @@
+// Package importer carries every key of a source into a Redis Cluster. Run
+// reads from top to bottom: preflight, begin, copy, finish. It knows sources,
+// targets and stores by the few methods it needs; the packages below it are the
+// concrete ones, and cmd/slotferry is their first user.
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slotferry/slotferry/checkpoint"
+	"github.com/slotferry/slotferry/importer/choice"
+	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/importer/target"
+)
+
+// ErrInterrupted means that the context ended the run: a checkpoint was saved,
+// and the same command goes on.
+var ErrInterrupted = errors.New("interrupted")
+
+// ErrFailedKeys means that the run went to its end, but some keys failed.
+var ErrFailedKeys = errors.New("some keys could not be written")
+
+// Source yields records in order, from any position it has marked.
+type Source interface {
+	// Inspect says what the source is and what stands in the way of reading it;
+	// with survey it may read all of it once, to know what is in there.
+	Inspect(ctx context.Context, survey bool) (preflight.Source, preflight.Findings)
+	Stream(ctx context.Context, from record.Position, sink record.Sink) error
+}
+
+// Store keeps a checkpoint.
+type Store interface {
+	// Load returns checkpoint.ErrNone when there is nothing yet.
+	Load(ctx context.Context) (checkpoint.Checkpoint, error)
+	Save(ctx context.Context, c checkpoint.Checkpoint) error
+	Close(ctx context.Context) error
+}
+
+// OnExists is what becomes of keys that the target has already.
+type OnExists string
+
+// The policies for keys that exist.
+const (
+	Fail    OnExists = "fail"    // the target must be empty
+	Replace OnExists = "replace" // the source wins
+	Skip    OnExists = "skip"    // the target wins
+)
+
+// Options is one job; zero fields take the defaults noted.
+type Options struct {
+	Job      string // its name
+	Source   Source
+	Target   *target.Cluster
+	Choice   *choice.Choice
+	OnExists OnExists // Fail; the target's own Skip must agree
+
+	// OpenStore opens the checkpoint, once the target was found well. nil: the
+	// job can't be resumed.
+	OpenStore func(context.Context) (Store, error)
+	Restart   bool // forget the checkpoint
+
+	RateKeys  float64 // keys a second; 0 for no limit
+	RateBytes int64   // bytes of values and keys a second; 0 for no limit
+
+	SaveEvery   time.Duration // between checkpoints; 500 ms
+	SavePatient time.Duration // how long saving may fail; 10 s
+	DrainFor    time.Duration // after an interruption, for what is in flight; 10 s
+
+	Log    *zap.Logger              // none
+	Notify func(preflight.Findings) // warnings, before the first write; none
+}
+
+// Job is one run of an import.
+type Job struct {
+	opts    Options
+	log     *zap.Logger
+	begun   time.Time
+	source  preflight.Source
+	target  preflight.Target
+	store   Store
+	saved   checkpoint.Checkpoint // what the store holds, or would
+	resumed bool
+	before  int64 // keys in the target before this run
+
+	tracker atomic.Pointer[checkpoint.Tracker]
+	offset  atomic.Int64 // of the last mark, in a file
+	phase   atomic.Pointer[string]
+}
+
+// New returns a job that has not begun.
+func New(o Options) *Job {
+	if o.OnExists == "" {
+		o.OnExists = Fail
+	}
+	if o.SaveEvery == 0 {
+		o.SaveEvery = 500 * time.Millisecond
+	}
+	if o.SavePatient == 0 {
+		o.SavePatient = 10 * time.Second
+	}
+	if o.DrainFor == 0 {
+		o.DrainFor = 10 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Notify == nil {
+		o.Notify = func(preflight.Findings) {}
+	}
+	j := &Job{opts: o, log: o.Log}
+	j.enter("preflight")
+	return j
+}
+
+// Run does the whole job. When ctx ends it stops reading, lets what is in
+// flight be answered, saves a checkpoint and returns ErrInterrupted. The summary
+// is whole whatever the error: a *preflight.Error (nothing was written),
+// ErrFailedKeys, a *target.PatienceError or record.ErrPatience (run again to
+// go on), or what else ended it.
+func (j *Job) Run(ctx context.Context) (Summary, error) {
+	j.begun = time.Now()
+	defer j.close(ctx)
+	err := j.preflight(ctx)
+	if err == nil {
+		err = j.begin(ctx)
+	}
+	if err != nil {
+		return j.summary(err), err
+	}
+	err = j.copy(ctx)
+	err = j.finish(ctx, err)
+	return j.summary(err), err
+}
+
+// begin saves the checkpoint that makes an interruption harmless, before the
+// first key is sent.
+func (j *Job) begin(ctx context.Context) error {
+	j.saved.Runs++
+	j.saved.Done = false
+	j.saved.Job = j.opts.Job
+	j.saved.Source = checkpoint.Identity{Text: j.source.Text, IDs: j.source.IDs}
+	j.saved.Target = checkpoint.Identity{Text: j.target.Text, IDs: j.target.IDs}
+	j.saved.Choice, j.saved.Policy = j.opts.Choice.Identity(), string(j.opts.OnExists)
+	if !j.resumed {
+		j.saved.Started = j.begun
+		j.saved.Total = j.source.Total()
+	}
+	if err := j.save(ctx, j.saved.State); err != nil {
+		f := preflight.Findings{}
+		f.Block("checkpoint_unusable", "name a folder that can be written and has room: --checkpoint DIR", "%v", err)
+		return &preflight.Error{Blockers: f}
+	}
+	j.tracker.Store(checkpoint.NewTracker(j.saved.State))
+	j.offset.Store(j.saved.State.Position.Offset)
+	return nil
+}
+
+// copy streams the source into the target's lanes until all is answered.
+func (j *Job) copy(ctx context.Context) error {
+	j.enter("copy")
+	// Work outlives ctx: what is in flight when it ends is still answered.
+	work, abort := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer abort(nil)
+	g, work := errgroup.WithContext(work)
+	read, stop := context.WithCancelCause(work)
+	defer stop(nil)
+	defer context.AfterFunc(ctx, func() {
+		stop(ErrInterrupted)
+		j.enter("drain")
+		time.AfterFunc(j.opts.DrainFor, func() { abort(ErrInterrupted) })
+	})()
+
+	answered := make(chan struct{})
+	var streamErr error
+	g.Go(func() error {
+		defer close(answered)
+		return j.opts.Target.Run(work)
+	})
+	g.Go(func() error {
+		defer j.opts.Target.Finish()
+		streamErr = j.opts.Source.Stream(read, j.saved.State.Position, newSink(read, j))
+		j.tracker.Load().Show()
+		return nil
+	})
+	g.Go(func() error { return j.keepSaving(work, answered) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return streamErr
+}
+
+// keepSaving saves a checkpoint every SaveEvery until all is answered. Saving
+// may fail for SavePatient; beyond that a crash would cost too much.
+func (j *Job) keepSaving(ctx context.Context, answered <-chan struct{}) error {
+	tick := time.NewTicker(j.opts.SaveEvery)
+	defer tick.Stop()
+	good := time.Now()
+	for {
+		select {
+		case <-answered:
+			return nil
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		err := j.save(ctx, j.tracker.Load().Safe())
+		switch {
+		case err == nil:
+			good = time.Now()
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, checkpoint.ErrLost), time.Since(good) > j.opts.SavePatient:
+			return fmt.Errorf("%w: the checkpoint can't be saved: %w", record.ErrPatience, err)
+		default:
+			j.log.Warn("the checkpoint can't be saved; trying again", zap.Error(err))
+		}
+	}
+}
+
+// save writes a checkpoint with the given state.
+func (j *Job) save(ctx context.Context, s checkpoint.State) error {
+	c := j.saved
+	c.State = s
+	c.Saved = time.Now()
+	c.Seconds += time.Since(j.begun).Seconds()
+	if j.store == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, j.opts.SavePatient)
+	defer cancel()
+	return j.store.Save(ctx, c)
+}
+
+// finish saves the last checkpoint and says how it ended.
+func (j *Job) finish(ctx context.Context, err error) error {
+	j.enter("finish")
+	t := j.tracker.Load()
+	if err == nil {
+		switch counts := t.Totals(); {
+		case !counts.Balanced():
+			err = fmt.Errorf("the account does not add up: %d keys read, %d accounted for; this is a fault of slotferry", counts.Read, counts.Answered())
+		case counts.Failed > 0:
+			err = fmt.Errorf("%w: %d of %d", ErrFailedKeys, counts.Failed, counts.Read)
+		}
+		j.saved.Done = err == nil || errors.Is(err, ErrFailedKeys)
+	}
+	if saveErr := j.save(context.WithoutCancel(ctx), t.Safe()); saveErr != nil {
+		err = errors.Join(err, fmt.Errorf("%w: the last checkpoint can't be saved: %w", record.ErrPatience, saveErr))
+	}
+	return err
+}
+
+func (j *Job) close(ctx context.Context) {
+	if j.store == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), j.opts.SavePatient)
+	defer cancel()
+	if err := j.store.Close(ctx); err != nil {
+		j.log.Warn("the checkpoint's lock is not given back", zap.Error(err))
+	}
+}
+
+func (j *Job) enter(phase string) { j.phase.Store(&phase) }

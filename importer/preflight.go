@@ -1,0 +1,252 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slotferry/slotferry/checkpoint"
+	"github.com/slotferry/slotferry/importer/preflight"
+)
+
+// MidwayError is a blocker that could only be seen after the first write: its
+// source can't be looked at beforehand.
+type MidwayError struct{ Preflight *preflight.Error }
+
+func (e *MidwayError) Error() string {
+	return strings.Replace(e.Preflight.Error(), "nothing was written", "stopped midway, what came before is written", 1)
+}
+
+// Blocked tells that something was written, unlike with a *preflight.Error.
+func (e *MidwayError) Blocked() bool { return false }
+
+// preflight looks at both sides and the checkpoint, and returns all that stands
+// in the way at once.
+func (j *Job) preflight(ctx context.Context) error {
+	var found, part preflight.Findings
+	j.target, part = j.opts.Target.Inspect(ctx)
+	found = append(found, part...)
+	targetWell := len(part.Blockers()) == 0
+	if j.opts.OpenStore != nil && !part.Has("target_unreachable", "target_auth", "target_not_cluster") {
+		j.openStore(ctx, &found)
+	}
+	j.source, part = j.opts.Source.Inspect(ctx, !j.resumed)
+	found = append(found, part...)
+	sourceWell := len(part.Blockers()) == 0
+	if err := context.Cause(ctx); err != nil {
+		return ErrInterrupted
+	}
+	if j.resumed {
+		j.checkIdentity(sourceWell, targetWell, &found)
+	}
+	if targetWell {
+		j.checkTarget(&found)
+	}
+	if sourceWell {
+		j.checkDatabases(&found)
+	}
+	if sourceWell && targetWell {
+		j.checkTogether(&found)
+	}
+	j.opts.Notify(found.Warnings())
+	if blockers := found.Blockers(); len(blockers) > 0 {
+		return &preflight.Error{Blockers: blockers}
+	}
+	return nil
+}
+
+// openStore opens the checkpoint and decides whether the job goes on from it.
+func (j *Job) openStore(ctx context.Context, found *preflight.Findings) {
+	store, err := j.opts.OpenStore(ctx)
+	if err != nil {
+		code, remedy := "checkpoint_unusable", "name a folder that can be written: --checkpoint DIR"
+		if errors.Is(err, checkpoint.ErrLocked) {
+			code, remedy = "checkpoint_locked", "wait for the other run, or give this one another --job"
+		}
+		found.Block(code, remedy, "%v", err)
+		return
+	}
+	j.store = store
+	c, err := store.Load(ctx)
+	switch {
+	case errors.Is(err, checkpoint.ErrNone), j.opts.Restart:
+		return
+	case errors.Is(err, checkpoint.ErrDamaged):
+		found.Block("checkpoint_damaged", "--restart begins anew; nothing is lost by that but time", "%v", err)
+	case err != nil:
+		found.Block("checkpoint_unusable", "see that the checkpoint can be read", "%v", err)
+	case c.Done:
+		j.log.Info("an earlier run of this job was finished; beginning anew")
+	default:
+		j.saved, j.resumed = c, true
+	}
+}
+
+// checkIdentity refuses to go on with another job's checkpoint.
+func (j *Job) checkIdentity(source, target bool, found *preflight.Findings) {
+	differs := func(code, what, was, is string) {
+		found.Block(code, "run it with the same "+what+" as before, name another job (--job), or begin anew (--restart)",
+			"the checkpoint of job %q is about another %s: %s, now %s", j.opts.Job, what, was, is)
+	}
+	if now := (checkpoint.Identity{Text: j.source.Text, IDs: j.source.IDs}); source && !now.Same(j.saved.Source) {
+		is := now.Text
+		if is == j.saved.Source.Text {
+			is += " with other contents"
+		}
+		differs("checkpoint_other_source", "source", j.saved.Source.Text, is)
+	}
+	if now := (checkpoint.Identity{Text: j.target.Text, IDs: j.target.IDs}); target && !now.Same(j.saved.Target) {
+		is := now.Text
+		if is == j.saved.Target.Text {
+			is += ", another cluster"
+		}
+		differs("checkpoint_other_target", "target", j.saved.Target.Text, is)
+	}
+	if now := j.opts.Choice.Identity(); now != j.saved.Choice {
+		differs("checkpoint_other_choice", "choice of keys", orAll(j.saved.Choice), orAll(now))
+	}
+	if now := string(j.opts.OnExists); now != j.saved.Policy {
+		differs("checkpoint_other_policy", "--on-exists", j.saved.Policy, now)
+	}
+}
+
+func orAll(choice string) string {
+	if choice == "" {
+		return "all keys"
+	}
+	return choice
+}
+
+// checkTarget looks at what the target holds already.
+func (j *Job) checkTarget(found *preflight.Findings) {
+	written := j.saved.State.Counts.Permanent
+	switch {
+	case !j.resumed && j.target.Keys > 0 && j.opts.OnExists == Fail:
+		found.Block("target_not_empty", "--on-exists replace lets the source win, --on-exists skip lets the target win; or empty the target",
+			"the target holds %d keys already", j.target.Keys)
+	case j.resumed && j.target.Keys < written/2:
+		found.Block("target_lost_keys", "--restart copies everything again",
+			"the checkpoint says that %d keys without expiry were written, but the target holds only %d: was it emptied?", written, j.target.Keys)
+	case j.resumed && j.target.Keys < written:
+		found.Warn("target_lost_keys", "if nobody deleted keys there, --restart copies everything again",
+			"the checkpoint says that %d keys without expiry were written, the target holds %d", written, j.target.Keys)
+	}
+	j.before = j.target.Keys
+}
+
+// checkDatabases refuses several databases, unless maps keep them apart.
+func (j *Job) checkDatabases(found *preflight.Findings) {
+	var plain []int
+	for _, db := range slices.Sorted(maps.Keys(j.source.Keys)) {
+		if j.source.Keys[db] > 0 && !j.opts.Choice.Mapped(db) {
+			plain = append(plain, db)
+		}
+	}
+	if len(plain) > 1 {
+		var b strings.Builder
+		for i, db := range plain {
+			fmt.Fprintf(&b, "%sdb %d: %d keys", comma(i), db, j.source.Keys[db])
+		}
+		found.Block("databases", databasesRemedy(plain...), "keys in several databases (%s), but a cluster has one", &b)
+	}
+	if j.source.Collision != "" {
+		found.Block("collision", "choose other prefixes for --db-map or --rename-prefix",
+			"two keys would get the same name in the target, one of them %s", j.source.Collision)
+	}
+}
+
+// databasesRemedy shows what maps would do.
+func databasesRemedy(dbs ...int) string {
+	var b strings.Builder
+	for i, db := range dbs {
+		if i > 0 {
+			fmt.Fprintf(&b, "--db-map %d=db%d: ", db, db)
+		}
+	}
+	last := dbs[len(dbs)-1]
+	return fmt.Sprintf("%swould write key \"user:1\" of db %d as \"db%d:user:1\" (db %d stays as it is); or choose one with --db", b.String(), last, last, dbs[0])
+}
+
+func collision(key []byte, db int) error {
+	var f preflight.Findings
+	f.Block("collision", "choose other prefixes for --db-map or --rename-prefix",
+		"two keys would get the same name in the target, one of them %q of db %d", key[:min(len(key), 128)], db)
+	return &MidwayError{&preflight.Error{Blockers: f}}
+}
+
+// checkTogether compares both sides: versions, functions, modules, memory,
+// clocks.
+func (j *Job) checkTogether(found *preflight.Findings) {
+	oldest := j.target.Oldest()
+	if v := oldest.Version; j.source.RDB > v.RDB() {
+		found.Warn("older_target", "try with a copy first, or upgrade the target",
+			"the source's values are of RDB version %d, the target (%s) takes %d at most: they are relabelled where their encoding is old enough, and fail by name where it is not",
+			j.source.RDB, v, v.RDB())
+	}
+	if j.source.Libraries > 0 && !oldest.Version.AtLeast(7, 0) {
+		found.Block("functions", "upgrade the target to 7.0 or newer, or leave the libraries out with --on-unsupported skip",
+			"the source has %d function libraries, which the target (%s) does not know", j.source.Libraries, oldest.Version)
+	}
+	if j.source.Server != nil {
+		for _, m := range j.source.Server.Modules {
+			if !slices.Contains(oldest.Modules, m) {
+				found.Warn("module_missing", "load it on every node of the target if keys use it", "the source has module %s loaded, the target has not", m)
+			}
+		}
+	}
+	j.checkMemory(found)
+	j.checkClocks(found)
+}
+
+// checkMemory compares what each master may still take with its share of the
+// source. How values lie in memory on the other side is not known beforehand,
+// so it warns, and blocks only where keys would be evicted silently.
+func (j *Job) checkMemory(found *preflight.Findings) {
+	need := j.source.Bytes
+	if j.source.Server != nil {
+		need = j.source.Server.Dataset
+	}
+	if j.resumed || need == 0 || j.opts.Choice.Identity() != "" {
+		return
+	}
+	const slots = 16384
+	for _, m := range j.target.Masters {
+		s := m.Server
+		share := need * int64(m.Slots) / slots
+		if free := s.MaxMemory - s.Used; s.MaxMemory == 0 || share <= free {
+			continue
+		}
+		text := fmt.Sprintf("%s has %d MiB free below maxmemory; its share of the source is about %d MiB", m.Addr, max(0, s.MaxMemory-s.Used)>>20, share>>20)
+		if s.Policy == "noeviction" {
+			found.Warn("memory", "raise maxmemory on that node", "%s", text)
+		} else {
+			found.Block("memory", "raise maxmemory on that node, or set maxmemory-policy noeviction", "%s, and it would evict keys silently (%s)", text, s.Policy)
+		}
+	}
+}
+
+// checkClocks warns of clocks that differ: expiries are absolute.
+func (j *Job) checkClocks(found *preflight.Findings) {
+	const tolerated = time.Second
+	reference, whose := time.Duration(0), "this machine's"
+	if j.source.Server != nil {
+		reference, whose = j.source.Server.Skew, "the source's"
+	}
+	for _, m := range j.target.Masters {
+		if d := m.Server.Skew - reference; d.Abs() > tolerated {
+			found.Warn("clocks", "set the clocks right (NTP): keys expire by the target's clock",
+				"the clock of %s differs from %s by %s", m.Addr, whose, d.Round(time.Millisecond))
+		}
+	}
+}
+
+func comma(i int) string {
+	if i == 0 {
+		return ""
+	}
+	return ", "
+}

@@ -1,0 +1,145 @@
+package importer
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/slotferry/slotferry/checkpoint"
+	"github.com/slotferry/slotferry/importer/choice"
+	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/importer/route"
+)
+
+// sink is where each record's way is decided: it is filtered, expired, refused,
+// or sent to the master of its slot under its new name.
+type sink struct {
+	ctx     context.Context // of the reading; a record.Sink has no room for it
+	job     *Job
+	tracker *checkpoint.Tracker
+	name    []byte
+	now     int64 // Unix milliseconds, of the last mark
+	flushed time.Time
+	plainDB int // the one database whose keys keep their names, -1 before the first
+	stream  *choice.Collisions
+	keys    *rate.Limiter
+	bytes   *rate.Limiter
+}
+
+// flushEvery bounds how long records wait for a chunk to fill.
+const flushEvery = 20 * time.Millisecond
+
+func newSink(ctx context.Context, j *Job) *sink {
+	s := &sink{ctx: ctx, job: j, tracker: j.tracker.Load(), now: time.Now().UnixMilli(), plainDB: -1}
+	if j.source.Keys == nil { // could not be looked at beforehand
+		s.stream = j.opts.Choice.Collisions(nil, 0)
+	}
+	if r := j.opts.RateKeys; r > 0 {
+		s.keys = rate.NewLimiter(rate.Limit(r), max(1, int(r/20)))
+	}
+	if r := j.opts.RateBytes; r > 0 {
+		s.bytes = rate.NewLimiter(rate.Limit(r), int(max(1, r/20)))
+	}
+	return s
+}
+
+// Record implements record.Sink.
+func (s *sink) Record(r *record.Record) error {
+	seg := s.tracker.Current()
+	if r.Fate == record.Filtered {
+		seg.Add()
+		seg.Done(checkpoint.Filtered, 1, 0, 0)
+		return nil
+	}
+	if err := s.oneDatabase(r.DB); err != nil {
+		return err
+	}
+	c := s.job.opts.Choice
+	if s.stream != nil && s.stream.Both(r.DB, r.Key) {
+		return collision(r.Key, r.DB)
+	}
+	s.name = s.name[:0]
+	name := c.Name(s.name, r.DB, r.Key)
+	slot := route.Slot(name)
+	seg.Add()
+	switch {
+	case !c.Slot(slot):
+		seg.Done(checkpoint.Filtered, 1, 0, 0)
+		return nil
+	case r.Fate == record.Refused:
+		return s.job.opts.Target.Refuse(r, name, slot, seg)
+	case r.Fate == record.Gone, r.ExpireAt != 0 && r.ExpireAt <= s.now:
+		seg.Done(checkpoint.Expired, 1, 0, 0)
+		return nil
+	}
+	if err := s.throttle(r); err != nil {
+		return err
+	}
+	return s.job.opts.Target.Send(s.ctx, r, name, slot, seg)
+}
+
+// oneDatabase refuses keys of a second database whose names would stay as they
+// are: in the cluster's only one they could meet those of the first.
+func (s *sink) oneDatabase(db int) error {
+	if db == s.plainDB || s.job.opts.Choice.Mapped(db) {
+		return nil
+	}
+	if s.plainDB < 0 {
+		s.plainDB = db
+		return nil
+	}
+	var f preflight.Findings
+	f.Block("databases", databasesRemedy(s.plainDB, db), "keys of databases %d and %d: a cluster has one database", s.plainDB, db)
+	return &MidwayError{&preflight.Error{Blockers: f}}
+}
+
+// Program implements record.Sink.
+func (s *sink) Program(p record.Program) error { return s.job.opts.Target.Load(s.ctx, p) }
+
+// Mark implements record.Sink.
+func (s *sink) Mark(pos record.Position) error {
+	s.tracker.Mark(pos)
+	s.job.offset.Store(pos.Offset)
+	now := time.Now()
+	s.now = now.UnixMilli()
+	if now.Sub(s.flushed) > flushEvery {
+		s.flushed = now
+		s.job.opts.Target.Flush()
+	}
+	return nil
+}
+
+// throttle waits as the limits ask.
+func (s *sink) throttle(r *record.Record) error {
+	if s.keys != nil {
+		if err := s.take(s.keys, 1); err != nil {
+			return err
+		}
+	}
+	if s.bytes != nil {
+		return s.take(s.bytes, int(r.Len())+len(r.Key))
+	}
+	return nil
+}
+
+// take takes n from a limiter, in parts where that is more than it ever holds.
+// What was gathered goes out before a wait.
+func (s *sink) take(l *rate.Limiter, n int) error {
+	for n > 0 {
+		part := min(n, l.Burst())
+		n -= part
+		if l.AllowN(time.Now(), part) {
+			continue
+		}
+		s.job.opts.Target.Flush()
+		if err := l.WaitN(s.ctx, part); err != nil {
+			if cause := context.Cause(s.ctx); cause != nil {
+				return cause
+			}
+			return err
+		}
+	}
+	return nil
+}

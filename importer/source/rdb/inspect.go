@@ -1,0 +1,177 @@
+package rdb
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/rdbparse"
+)
+
+// headBytes is how much of the beginning (and of a file's end) goes into its
+// identity. The end bears the checksum of the whole file.
+const headBytes = 64 << 10
+
+// Inspect opens the source and says what it is. With survey a file is walked
+// once without its values being read, which tells how many keys each database
+// has; a stream can't be looked at beforehand.
+func (s *Source) Inspect(ctx context.Context, survey bool) (preflight.Source, preflight.Findings) {
+	var found preflight.Findings
+	facts := preflight.Source{Text: s.name}
+	head, err := s.open(ctx, &facts)
+	if err != nil {
+		found.Block("source_unreadable", "name the dump.rdb of the server (CONFIG GET dir), readable for this user", "%v", err)
+		return facts, found
+	}
+	w, err := rdbparse.NewWalker(bytes.NewReader(head), rdbparse.Options{Name: s.name})
+	if err != nil {
+		remedy := "name an RDB file as SAVE or BGSAVE write it"
+		if errors.Is(err, rdbparse.ErrEmpty) {
+			remedy = "the file holds nothing: was the copy cut short, or the wrong file named?"
+		}
+		found.Block("source_not_rdb", remedy, "%v", err)
+		return facts, found
+	}
+	facts.RDB = w.Header().Version
+	if survey && s.file != nil {
+		s.survey(ctx, &facts, &found)
+	}
+	return facts, found
+}
+
+// open opens the file, if it is one, and returns the first bytes. They and the
+// last ones are the identity: moving or touching the file does not change it.
+func (s *Source) open(ctx context.Context, facts *preflight.Source) ([]byte, error) {
+	if s.stream != nil {
+		head, err := s.peek(ctx)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("%s: %w", s.name, err)
+		}
+		sum := sha256.Sum256(head)
+		facts.IDs = []string{"rdb-stream:" + hex.EncodeToString(sum[:])}
+		return head, nil
+	}
+	file, err := os.Open(s.opts.Path)
+	if err != nil {
+		return nil, err
+	}
+	s.file = file
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file (a pipe goes to standard input: --source -)", s.name)
+	}
+	s.size = info.Size()
+	facts.Bytes = s.size
+	hash := sha256.New()
+	head := make([]byte, min(headBytes, s.size))
+	if _, err := io.ReadFull(file, head); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.name, err)
+	}
+	hash.Write(head)
+	if _, err := io.Copy(hash, io.NewSectionReader(file, max(0, s.size-headBytes), headBytes)); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.name, err)
+	}
+	facts.IDs = []string{fmt.Sprintf("rdb:%d:%s", s.size, hex.EncodeToString(hash.Sum(nil)))}
+	return head, nil
+}
+
+// peek waits for the beginning of the stream. Reading from a terminal or pipe
+// can't be interrupted, so a goroutine of its own does it.
+func (s *Source) peek(ctx context.Context) (head []byte, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		head, err = s.stream.Peek(headBytes)
+	}()
+	select {
+	case <-done:
+		return head, err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// survey counts the keys of each database. Damage is told but does not block:
+// what comes before it can still be imported.
+func (s *Source) survey(ctx context.Context, facts *preflight.Source, found *preflight.Findings) {
+	c := s.opts.Choice
+	keys := map[int]int64{}
+	unknown := map[string]int64{}
+	names := c.Collisions(nil, 0)
+	visit := func(e *rdbparse.Entry) {
+		if e.Kind == rdbparse.KindFunction {
+			facts.Libraries++
+		}
+		if e.Kind != rdbparse.KindKey || !c.DB(e.DB) {
+			return
+		}
+		keys[e.DB]++
+		if e.Module != "" {
+			unknown[e.Module]++
+		}
+		if names != nil && c.Key(e.DB, e.Key) {
+			names.Note(e.DB, e.Key)
+		}
+	}
+	err := s.look(ctx, names == nil, visit)
+	facts.Keys = keys
+	if cause := context.Cause(ctx); cause != nil {
+		found.Block("interrupted", "", "%v", cause)
+		return
+	}
+	if err != nil {
+		found.Warn("source_damaged", "what comes before is imported, then the run fails; get a sound copy if there is one", "%v", err)
+	}
+	if names.Full() {
+		found.Block("collisions_unknown", "choose a prefix that few keys begin with", "too many keys could get the same new name to look at them all")
+		return
+	}
+	if !names.Empty() {
+		err := s.look(ctx, false, func(e *rdbparse.Entry) {
+			if e.Kind == rdbparse.KindKey && facts.Collision == "" && c.DB(e.DB) && c.Key(e.DB, e.Key) && names.Check(e.DB, e.Key) {
+				facts.Collision = fmt.Sprintf("key %q of db %d", e.Key[:min(len(e.Key), 128)], e.DB)
+			}
+		})
+		if cause := context.Cause(ctx); cause != nil && err != nil {
+			found.Block("interrupted", "", "%v", cause)
+		}
+	}
+	for _, module := range slices.Sorted(maps.Keys(unknown)) {
+		found.Warn("module_values", "load the same module on every node of the target, or leave those keys out (--type)",
+			"%d keys are values of module type %s", unknown[module], module)
+	}
+}
+
+// look walks the whole file once, without checksum and values.
+func (s *Source) look(ctx context.Context, skipKeys bool, visit func(*rdbparse.Entry)) error {
+	w, err := rdbparse.NewWalker(io.NewSectionReader(s.file, 0, s.size), rdbparse.Options{
+		Name: s.name, Seekable: true, SkipCRC: true, SkipKeys: skipKeys,
+	})
+	if err != nil {
+		return err
+	}
+	for n := 0; ; n++ {
+		if n%markEntries == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		e, err := w.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		visit(e)
+	}
+}

@@ -1,0 +1,184 @@
+// Package rdb is the source that walks an RDB file, from a disk or from
+// standard input. Values are never decoded; those too large for a buffer are
+// handed on as sections of the file.
+package rdb
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"go.uber.org/zap"
+
+	"github.com/slotferry/slotferry/importer/choice"
+	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/rdbparse"
+)
+
+// Options says what is read. One of Path and Stream is set.
+type Options struct {
+	Path   string    // a file, which is read from the checkpoint's offset on
+	Stream io.Reader // an RDB that can be read only once, such as standard input
+	Choice *choice.Choice
+	// MaxValue is the longest value in bytes that is held in memory, for a
+	// Stream; longer ones are refused by name. A file's values have no limit.
+	MaxValue int64
+	Log      *zap.Logger
+}
+
+// Source is an RDB file or stream.
+type Source struct {
+	opts   Options
+	name   string
+	file   *os.File
+	stream *bufio.Reader
+	log    *zap.Logger
+	size   int64
+}
+
+// A mark is made after this many bytes or entries, whichever comes first.
+const (
+	markBytes   = 256 << 10
+	markEntries = 4096
+)
+
+// New returns the source; Inspect opens it.
+func New(o Options) *Source {
+	s := &Source{opts: o, name: o.Path, log: o.Log}
+	if s.log == nil {
+		s.log = zap.NewNop()
+	}
+	if o.Stream != nil {
+		s.name = "standard input"
+		s.stream = bufio.NewReaderSize(o.Stream, headBytes)
+	}
+	return s
+}
+
+// Close closes the file.
+func (s *Source) Close() error {
+	if s.file == nil {
+		return nil
+	}
+	return s.file.Close()
+}
+
+// Size returns the length of the file in bytes, 0 for a stream.
+func (s *Source) Size() int64 { return s.size }
+
+// Stream yields the entries that follow from. A damaged file ends it with an
+// *rdbparse.Error, after everything before the damage was yielded.
+func (s *Source) Stream(ctx context.Context, from record.Position, sink record.Sink) error {
+	if from.End {
+		return nil
+	}
+	input, stop := s.input(ctx)
+	defer stop()
+	w, err := s.walker(input, from)
+	if err != nil {
+		return err
+	}
+	v := &visit{source: s, walker: w, sink: sink, vendor: w.Header().Vendor, marked: from}
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return errors.Join(err, v.mark())
+		}
+		e, err := w.Next()
+		if errors.Is(err, io.EOF) {
+			return v.end()
+		}
+		if err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				return cause
+			}
+			return err
+		}
+		if err := v.entry(e); err != nil {
+			return err
+		}
+	}
+}
+
+// input returns what to read from. Reading a terminal or pipe can't be
+// interrupted, so a goroutine of its own does it.
+func (s *Source) input(ctx context.Context) (r io.Reader, stop func()) {
+	if s.stream == nil {
+		return s.file, func() {}
+	}
+	pr, pw := io.Pipe()
+	go func() {
+		_, err := io.Copy(pw, s.stream)
+		pw.CloseWithError(err)
+	}()
+	release := context.AfterFunc(ctx, func() { pr.CloseWithError(context.Cause(ctx)) })
+	return pr, func() {
+		release()
+		_ = pr.Close()
+	}
+}
+
+// walker returns a walker that stands at from.
+func (s *Source) walker(input io.Reader, from record.Position) (*rdbparse.Walker, error) {
+	o := rdbparse.Options{
+		Name: s.name, Seekable: s.file != nil, BufferMax: s.opts.MaxValue, InlineMax: record.LargeBytes,
+	}
+	if s.file != nil {
+		if _, err := s.file.Seek(0, io.SeekStart); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	if from.Offset == 0 {
+		return rdbparse.NewWalker(input, o)
+	}
+	state := rdbparse.State{Offset: from.Offset, CRC: from.CRC, DB: from.DB}
+	if s.file != nil {
+		head, err := rdbparse.NewWalker(io.NewSectionReader(s.file, 0, s.size), o)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := s.file.Seek(from.Offset, io.SeekStart); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.name, err)
+		}
+		return rdbparse.Resume(input, head.Header(), state, o), nil
+	}
+	header, err := s.skip(input, from)
+	if err != nil {
+		return nil, err
+	}
+	return rdbparse.Resume(input, header, state, o), nil
+}
+
+// skip reads a stream up to a checkpoint's position and makes sure, by the
+// checksum of what it skips, that it is the stream the checkpoint is about.
+func (s *Source) skip(input io.Reader, to record.Position) (rdbparse.Header, error) {
+	s.log.Info("skipping what was imported before", zap.Int64("bytes", to.Offset))
+	first, err := s.stream.Peek(9)
+	if err != nil {
+		return rdbparse.Header{}, fmt.Errorf("%s: %w", s.name, err)
+	}
+	head, err := rdbparse.NewWalker(bytes.NewReader(first), rdbparse.Options{Name: s.name})
+	if err != nil {
+		return rdbparse.Header{}, err
+	}
+	sum := &checksum{}
+	if n, err := io.CopyN(sum, input, to.Offset); err != nil {
+		return rdbparse.Header{}, fmt.Errorf("%s ends at %d, before the checkpoint's offset %d: %w", s.name, n, to.Offset, rdbparse.ErrTruncated)
+	}
+	if sum.crc != to.CRC {
+		return rdbparse.Header{}, fmt.Errorf("%s: the first %d bytes are not those of the interrupted run (checksum %016x, want %016x); --restart begins anew",
+			s.name, to.Offset, sum.crc, to.CRC)
+	}
+	return head.Header(), nil
+}
+
+// checksum sums up what is written to it.
+type checksum struct{ crc uint64 }
+
+func (c *checksum) Write(p []byte) (int, error) {
+	c.crc = rdbparse.CRC64(c.crc, p)
+	return len(p), nil
+}

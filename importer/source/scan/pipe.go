@@ -1,0 +1,405 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/importer/route"
+	"github.com/slotferry/slotferry/rdbparse"
+	"github.com/slotferry/slotferry/resp"
+)
+
+const (
+	groupBytes = 1 << 20 // values asked for in one write, by their mean length so far
+	groupsOut  = 2       // groups asked for and not read
+)
+
+// pipe is one connection to the source. Two groups of DUMPs are on their way at
+// any time, and the SCAN for the next page travels before the last group of
+// the page it follows, so that the server always has something to do.
+type pipe struct {
+	conn   net.Conn
+	r      *resp.Reader
+	source *Source
+	sink   *progress
+	runID  string
+	pttl   bool // no PEXPIRETIME: PTTL with TIME before it
+
+	out    []byte
+	name   []byte
+	pages  []*page // not read to the end; the last may not be asked for to the end
+	spare  []*page
+	owed   []debt // what will be answered, in order
+	scans  int    // SCANs among it
+	groups int    // groups among it
+	values int64  // values read, and their bytes, for the mean
+	bytes  int64
+	record record.Record
+	footer [10]byte
+	value  []byte
+	last   *page // that came last, while the SCAN after it is not sent
+}
+
+// page is what one SCAN gave.
+type page struct {
+	data  []byte
+	keys  []span
+	asked int    // keys asked for
+	read  int    // keys read
+	next  uint64 // cursor of the page after it, 0 for none
+}
+
+type span struct{ start, end int }
+
+func (p *page) key(i int) []byte { return p.data[p.keys[i].start:p.keys[i].end] }
+
+// debt is the answer to a SCAN (no page) or to n keys of a page.
+type debt struct {
+	page *page
+	n    int
+}
+
+// prepare makes the connection leave no trace in the source's eviction data.
+// Older servers don't know the command, which is as well.
+func (p *pipe) prepare() error {
+	return p.ask(true, "CLIENT", "NO-TOUCH", "ON")
+}
+
+// ask sends one command and waits for a plain answer.
+func (p *pipe) ask(mayFail bool, words ...string) error {
+	if _, err := p.conn.Write(resp.AppendCommand(nil, words...)); err != nil {
+		return &sourceError{err}
+	}
+	h, err := p.r.Head()
+	if err != nil {
+		return &sourceError{err}
+	}
+	if h.Kind == '-' && !mayFail {
+		return p.refused(h.Line, words[0])
+	}
+	return p.wire(p.r.Skip(h))
+}
+
+// scan reads one database from a cursor to the end.
+func (p *pipe) scan(ctx context.Context, db int, cursor uint64) error {
+	if err := p.ask(false, "SELECT", strconv.Itoa(db)); err != nil {
+		return err
+	}
+	p.record.DB = db
+	p.out = p.appendScan(p.out[:0], cursor)
+	if err := p.send(); err != nil {
+		return err
+	}
+	for len(p.owed) > 0 {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		d := p.owed[0]
+		p.owed = append(p.owed[:0], p.owed[1:]...)
+		var err error
+		if d.page == nil {
+			err = p.readPage()
+		} else {
+			err = p.readGroup(d)
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.topUp(); err != nil {
+			return err
+		}
+	}
+	p.last = nil
+	return nil
+}
+
+// topUp asks for more until enough is on its way.
+func (p *pipe) topUp() error {
+	p.out = p.out[:0]
+	for p.groups < groupsOut {
+		g := p.nextGroup()
+		if g == nil {
+			break
+		}
+		n := min(len(g.keys)-g.asked, p.groupSize())
+		if g.asked+n == len(g.keys) && g == p.last && g.next != 0 {
+			p.out = p.appendScan(p.out, g.next)
+			p.last = nil
+		}
+		p.appendGroup(g, n)
+	}
+	if p.last != nil && p.last.next != 0 && len(p.last.keys) == 0 { // an empty page in the middle
+		p.out = p.appendScan(p.out, p.last.next)
+		p.last = nil
+	}
+	return p.send()
+}
+
+// nextGroup returns the first page with keys not asked for.
+func (p *pipe) nextGroup() *page {
+	for _, g := range p.pages {
+		if g.asked < len(g.keys) {
+			return g
+		}
+	}
+	return nil
+}
+
+// groupSize is how many values make about groupBytes.
+func (p *pipe) groupSize() int {
+	if p.values == 0 {
+		return 64
+	}
+	return int(max(1, groupBytes/max(1, p.bytes/p.values)))
+}
+
+func (p *pipe) appendScan(b []byte, cursor uint64) []byte {
+	o := p.source.opts
+	types := o.Choice.TypesChosen()
+	byType := len(types) == 1 && p.source.server.Version.AtLeast(6, 0)
+	if byType {
+		b = resp.AppendArray(b, 6)
+	} else {
+		b = resp.AppendArray(b, 4)
+	}
+	b = append(b, "$4\r\nSCAN\r\n"...)
+	var digits [20]byte
+	b = resp.AppendBulk(b, strconv.AppendUint(digits[:0], cursor, 10))
+	b = append(b, "$5\r\nCOUNT\r\n"...)
+	b = resp.AppendInt(b, int64(o.Count))
+	if byType {
+		b = append(b, "$4\r\nTYPE\r\n"...)
+		b = resp.AppendBulk(b, []byte(types[0]))
+	}
+	p.owed = append(p.owed, debt{})
+	p.scans++
+	return b
+}
+
+func (p *pipe) appendGroup(g *page, n int) {
+	for i := g.asked; i < g.asked+n; i++ {
+		key := g.key(i)
+		p.out = append(p.out, "*2\r\n$4\r\nDUMP\r\n"...)
+		p.out = resp.AppendBulk(p.out, key)
+		if p.pttl {
+			p.out = append(p.out, "*1\r\n$4\r\nTIME\r\n*2\r\n$4\r\nPTTL\r\n"...)
+		} else {
+			p.out = append(p.out, "*2\r\n$11\r\nPEXPIRETIME\r\n"...)
+		}
+		p.out = resp.AppendBulk(p.out, key)
+	}
+	g.asked += n
+	p.groups++
+	p.owed = append(p.owed, debt{g, n})
+}
+
+func (p *pipe) send() error {
+	if len(p.out) == 0 {
+		return nil
+	}
+	if err := p.conn.SetWriteDeadline(time.Now().Add(p.source.opts.Timeout)); err != nil {
+		return &sourceError{err}
+	}
+	_, err := p.conn.Write(p.out)
+	p.out = p.out[:0]
+	return p.wire(err)
+}
+
+// readPage reads the answer to a SCAN. Keys that are left out by name or slot
+// are told at once and never asked for.
+func (p *pipe) readPage() error {
+	p.scans--
+	if err := p.array(2, "SCAN"); err != nil {
+		return err
+	}
+	cursor, err := p.bulk("SCAN")
+	if err != nil {
+		return err
+	}
+	g := p.newPage()
+	if g.next, err = strconv.ParseUint(string(cursor), 10, 64); err != nil {
+		return p.wire(fmt.Errorf("%w: cursor %q", resp.ErrProtocol, cursor))
+	}
+	h, err := p.r.Head()
+	if err != nil {
+		return p.wire(err)
+	}
+	if h.Kind != '*' || h.N < 0 {
+		return p.wire(fmt.Errorf("%w: SCAN without keys", resp.ErrProtocol))
+	}
+	for range h.N {
+		key, err := p.bulk("SCAN")
+		if err != nil {
+			return err
+		}
+		if !p.chosen(key) {
+			p.record = record.Record{DB: p.record.DB, Key: key, Fate: record.Filtered}
+			if err := p.sink.Record(&p.record); err != nil {
+				return err
+			}
+			continue
+		}
+		start := len(g.data)
+		g.data = append(g.data, key...)
+		g.keys = append(g.keys, span{start, len(g.data)})
+	}
+	p.last = g
+	if len(g.keys) > 0 {
+		p.pages = append(p.pages, g)
+		return nil
+	}
+	return p.finished(g)
+}
+
+// chosen reports whether a key may travel, as far as its name tells.
+func (p *pipe) chosen(key []byte) bool {
+	c := p.source.opts.Choice
+	if !c.Key(p.record.DB, key) {
+		return false
+	}
+	if !c.SlotsChosen() {
+		return true
+	}
+	p.name = c.Name(p.name[:0], p.record.DB, key)
+	return c.Slot(route.Slot(p.name))
+}
+
+func (p *pipe) newPage() *page {
+	if n := len(p.spare); n > 0 {
+		g := p.spare[n-1]
+		p.spare = p.spare[:n-1]
+		*g = page{data: g.data[:0], keys: g.keys[:0]}
+		return g
+	}
+	return &page{}
+}
+
+// finished marks the place behind a page whose keys are all told. Pages are
+// finished in order, so an empty one waits for those before it.
+func (p *pipe) finished(g *page) error {
+	if len(p.pages) > 0 && p.pages[0] != g {
+		p.pages = append(p.pages, g)
+		return nil
+	}
+	for {
+		if len(p.pages) > 0 {
+			p.pages = append(p.pages[:0], p.pages[1:]...)
+		}
+		pos := record.Position{DB: p.record.DB, Cursor: g.next, RunID: p.runID}
+		if g.next == 0 {
+			pos.DB++ // the next database, if there is one, from its beginning
+		}
+		if err := p.sink.Mark(pos); err != nil {
+			return err
+		}
+		if g != p.last {
+			p.spare = append(p.spare, g)
+		}
+		if len(p.pages) == 0 || len(p.pages[0].keys) > 0 {
+			return nil
+		}
+		g = p.pages[0]
+	}
+}
+
+// readGroup reads the values of some keys of a page.
+func (p *pipe) readGroup(d debt) error {
+	p.groups--
+	for range d.n {
+		key := d.page.key(d.page.read)
+		d.page.read++
+		if err := p.readKey(key); err != nil {
+			return err
+		}
+	}
+	if d.page.read == len(d.page.keys) {
+		return p.finished(d.page)
+	}
+	return nil
+}
+
+// array reads the head of an array of n elements.
+func (p *pipe) array(n int64, command string) error {
+	h, err := p.r.Head()
+	if err != nil {
+		return p.wire(err)
+	}
+	if h.Kind == '-' {
+		return p.refused(h.Line, command)
+	}
+	if h.Kind != '*' || h.N != n {
+		return p.wire(fmt.Errorf("%w: answer to %s", resp.ErrProtocol, command))
+	}
+	return nil
+}
+
+// bulk reads one bulk string that is there.
+func (p *pipe) bulk(command string) ([]byte, error) {
+	h, err := p.r.Head()
+	if err != nil {
+		return nil, p.wire(err)
+	}
+	if h.Kind == '-' {
+		return nil, p.refused(h.Line, command)
+	}
+	if h.Kind != '$' || h.N < 0 {
+		return nil, p.wire(fmt.Errorf("%w: answer to %s", resp.ErrProtocol, command))
+	}
+	b, _, err := p.r.Body(h.N)
+	return b, p.wire(err)
+}
+
+// wire marks an error of the connection as one that another connection mends.
+func (p *pipe) wire(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &sourceError{fmt.Errorf("connection lost: %w", err)}
+}
+
+// refused turns an error reply into an error: one that waiting may mend, or not.
+func (p *pipe) refused(line []byte, command string) error {
+	err := fmt.Errorf("the source answered %q to %s", line, command)
+	switch word, _, _ := strings.Cut(string(line), " "); word {
+	case "LOADING", "BUSY", "MASTERDOWN", "TRYAGAIN":
+		return &sourceError{err}
+	case "NOPERM", "NOAUTH", "WRONGPASS":
+		return fmt.Errorf("%w: %w", ErrDenied, err)
+	}
+	return err
+}
+
+var errNoFooter = errors.New("a DUMP shorter than its footer")
+
+// split cuts a DUMP payload into what a record needs.
+func (p *pipe) split(payload []byte, owned bool) error {
+	if len(payload) < 1+len(p.footer) {
+		return p.wire(fmt.Errorf("%w: %w", resp.ErrProtocol, errNoFooter))
+	}
+	r := &p.record
+	end := len(payload) - len(p.footer)
+	r.Type, r.Value, r.Owned = payload[0], payload[1:end:end], owned
+	copy(p.footer[:], payload[end:])
+	r.Footer = p.footer[:]
+	return nil
+}
+
+// moduleName returns the type's name of a module value, whose id is the length
+// that follows the type byte.
+func moduleName(value []byte) string {
+	const sixtyFourBit = 0x81
+	if len(value) < 9 || value[0] != sixtyFourBit {
+		return ""
+	}
+	var id uint64
+	for _, b := range value[1:9] {
+		id = id<<8 | uint64(b)
+	}
+	return rdbparse.ModuleName(id)
+}

@@ -1,0 +1,238 @@
+// Package scan is the source that reads a live server with SCAN and DUMP, on
+// one pipelined connection: while the values of one page of keys travel, the
+// next page's names are asked for already. It never writes to the server.
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"github.com/slotferry/slotferry/importer/choice"
+	"github.com/slotferry/slotferry/importer/endpoint"
+	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/resp"
+)
+
+// ErrDenied means that the source refuses this user.
+var ErrDenied = errors.New("the source does not allow it")
+
+// Options says what is read; zero fields take the defaults noted.
+type Options struct {
+	Endpoint endpoint.Endpoint
+	Choice   *choice.Choice
+	Count    int           // keys asked for in one SCAN; 1000
+	MaxValue int64         // longest value in bytes that is held in memory; 64 MiB
+	RetryFor time.Duration // without an answer; 5 min
+	Timeout  time.Duration // without a byte from a connection that owes answers; 30 s
+	Log      *zap.Logger
+}
+
+// Source is a live standalone server.
+type Source struct {
+	opts   Options
+	log    *zap.Logger
+	client *redis.Client
+	server preflight.Server
+	dbs    []int // that have keys and are chosen, ascending
+	libs   []string
+
+	restarts atomic.Int64
+}
+
+// Restarts is how often the scan began anew because the server had.
+func (s *Source) Restarts() int64 { return s.restarts.Load() }
+
+// New returns the source; Inspect connects.
+func New(o Options) *Source {
+	if o.Count <= 0 {
+		o.Count = 1000
+	}
+	if o.MaxValue <= 0 {
+		o.MaxValue = 64 << 20
+	}
+	if o.RetryFor <= 0 {
+		o.RetryFor = 5 * time.Minute
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 30 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	return &Source{opts: o, log: o.Log, client: o.Endpoint.Client()}
+}
+
+// Close ends the connection that Inspect used.
+func (s *Source) Close() error { return s.client.Close() }
+
+// Stream yields the keys from a position on. A cursor is good for one life of
+// the server: after a restart the scan begins anew, and so do the keys it
+// yields. Connections that break are made again until RetryFor has passed.
+func (s *Source) Stream(ctx context.Context, from record.Position, sink record.Sink) error {
+	if from.End {
+		return nil
+	}
+	if from == (record.Position{}) {
+		for _, code := range s.libs {
+			if err := sink.Program(record.Program{Function: true, Code: code}); err != nil {
+				return fmt.Errorf("%s: %w", s.opts.Endpoint, err)
+			}
+		}
+	}
+	at := &progress{Sink: sink, pos: from}
+	var since time.Time // of the first of several failures without a mark between them
+	for failures := 1; ; failures++ {
+		marks := at.marks
+		err := s.session(ctx, at)
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		if !retry(err) {
+			return err
+		}
+		if at.marks != marks || since.IsZero() {
+			failures, since = 1, time.Now()
+		}
+		if waited := time.Since(since); waited > s.opts.RetryFor {
+			return fmt.Errorf("%w: the source %s gave no good answer for %s: %w", record.ErrPatience, s.opts.Endpoint, waited.Round(time.Second), err)
+		}
+		s.log.Warn("source does not answer; trying again", zap.Stringer("source", s.opts.Endpoint), zap.Int("attempt", failures), zap.Error(err))
+		if err := pause(ctx, failures); err != nil {
+			return err
+		}
+	}
+}
+
+// progress is the sink with the place that was marked last.
+type progress struct {
+	record.Sink
+	pos   record.Position
+	marks int
+}
+
+func (p *progress) Mark(pos record.Position) error {
+	p.pos = pos
+	p.marks++
+	return p.Sink.Mark(pos)
+}
+
+// sourceError is an answer after which the connection is made again.
+type sourceError struct{ err error }
+
+func (e *sourceError) Error() string { return e.err.Error() }
+func (e *sourceError) Unwrap() error { return e.err }
+
+// retry reports whether another connection may do better.
+func retry(err error) bool {
+	if errors.Is(err, endpoint.ErrAuth) {
+		return false
+	}
+	var again *sourceError
+	return errors.As(err, &again)
+}
+
+func pause(ctx context.Context, failures int) error {
+	d := min(50*time.Millisecond<<min(failures-1, 6), 2*time.Second)
+	select {
+	case <-time.After(d/2 + rand.N(d)):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// session scans on one connection, from at.pos to the end.
+func (s *Source) session(ctx context.Context, at *progress) error {
+	runID, err := s.runID(ctx)
+	if err != nil {
+		return &sourceError{err}
+	}
+	if at.pos.RunID != "" && at.pos.RunID != runID {
+		s.restarts.Add(1)
+		s.dbs = s.databases()
+		s.log.Warn("the source was restarted, so its scan cursor is void: scanning from the beginning; keys already copied are written again, which harms nothing",
+			zap.Stringer("source", s.opts.Endpoint))
+		if err := at.Mark(record.Position{RunID: runID}); err != nil {
+			return err
+		}
+	}
+	conn, err := s.opts.Endpoint.Dial(ctx)
+	if err != nil {
+		if errors.Is(err, endpoint.ErrAuth) {
+			return fmt.Errorf("%w: %w", ErrDenied, err)
+		}
+		return &sourceError{err}
+	}
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	p := &pipe{
+		conn: conn, r: resp.NewReader(&patient{conn, s.opts.Timeout}, 1<<20, nil), source: s, sink: at, runID: runID,
+		pttl: !s.server.Version.AtLeast(7, 0),
+	}
+	p.r.SetMaxBulk(1 << 40) // what is too long is read and thrown away
+	if err := p.prepare(); err != nil {
+		return err
+	}
+	start := at.pos
+	for _, db := range s.dbs {
+		if db < start.DB {
+			continue
+		}
+		cursor := uint64(0)
+		if db == start.DB {
+			cursor = start.Cursor
+		}
+		if err := p.scan(ctx, db, cursor); err != nil {
+			return err
+		}
+	}
+	return at.Mark(record.Position{RunID: runID, End: true})
+}
+
+// runID asks for the name of the server's present life.
+func (s *Source) runID(ctx context.Context) (string, error) {
+	info, err := preflight.Look(ctx, s.client)
+	if err != nil {
+		return "", err
+	}
+	if info.Loading {
+		return "", errors.New("the source is loading its data")
+	}
+	s.server = info
+	return info.RunID, nil
+}
+
+// databases returns the chosen databases that have keys, ascending.
+func (s *Source) databases() []int {
+	var dbs []int
+	for db, keys := range s.server.Keys {
+		if keys > 0 && s.opts.Choice.DB(db) {
+			dbs = append(dbs, db)
+		}
+	}
+	slices.Sort(dbs)
+	return dbs
+}
+
+// patient is a connection whose every read must bring something in time.
+type patient struct {
+	net.Conn
+	timeout time.Duration
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	if err := p.SetReadDeadline(time.Now().Add(p.timeout)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Read(b)
+}

@@ -1,0 +1,105 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/slotferry/slotferry/checkpoint"
+	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/importer/target"
+)
+
+// Status is how a run ended.
+type Status string
+
+// The ways a run ends.
+const (
+	Done        Status = "done"
+	Failed      Status = "failed"      // to its end, or not; see the error
+	Blocked     Status = "blocked"     // nothing was written
+	Interrupted Status = "interrupted" // run again to go on
+)
+
+// Summary is the account of a job, all its runs together.
+type Summary struct {
+	Status Status `json:"status"`
+	checkpoint.Counts
+	// UniqueAtLeast is how many keys the target has gained, when it was empty
+	// before: SCAN may yield a key twice, and Read counts both.
+	UniqueAtLeast int64                `json:"unique_at_least,omitempty"`
+	Seconds       float64              `json:"seconds"` // of this run
+	Runs          int                  `json:"runs"`
+	Resumed       bool                 `json:"resumed"`
+	Retries       target.Retries       `json:"retries"`
+	Masters       []target.Master      `json:"masters"`
+	Failures      []checkpoint.Failure `json:"-"`
+}
+
+// summary gathers the account. An interrupted run's is that of its checkpoint,
+// from which the next one counts on.
+func (j *Job) summary(err error) Summary {
+	s := Summary{
+		Status: status(err), Seconds: time.Since(j.begun).Seconds(), Runs: j.saved.Runs, Resumed: j.resumed,
+		Masters: []target.Master{},
+	}
+	t := j.tracker.Load()
+	if t == nil {
+		return s
+	}
+	s.Counts = t.Totals()
+	if s.Status == Interrupted || !s.Balanced() {
+		s.Counts = t.Safe().Counts
+	}
+	s.Failures = t.Failures()
+	s.Retries = j.opts.Target.Retries()
+	s.Masters = j.opts.Target.Masters()
+	if s.Status == Done && j.source.Server != nil && j.opts.OnExists == Fail {
+		ctx, cancel := context.WithTimeout(context.Background(), j.opts.DrainFor)
+		defer cancel()
+		if keys, err := j.opts.Target.Keys(ctx); err == nil {
+			s.UniqueAtLeast = min(keys, s.Written)
+		}
+	}
+	return s
+}
+
+func status(err error) Status {
+	var patience *target.PatienceError
+	var blocked interface{ Blocked() bool }
+	switch {
+	case err == nil:
+		return Done
+	case errors.Is(err, ErrInterrupted), errors.Is(err, record.ErrPatience), errors.As(err, &patience):
+		return Interrupted
+	case errors.As(err, &blocked) && blocked.Blocked():
+		return Blocked
+	}
+	return Failed
+}
+
+// Progress is how far a run is, for the display.
+type Progress struct {
+	Phase   string // preflight, copy, drain, finish
+	Counts  checkpoint.Counts
+	Total   int64 // keys in the source, 0 if not known
+	Offset  int64 // bytes of the file read
+	Size    int64 // of the file, 0 for none
+	Elapsed time.Duration
+	Resumed checkpoint.Counts // of the runs before this one
+	Masters []target.Master
+}
+
+// Progress may be called from any goroutine, at any time.
+func (j *Job) Progress() Progress {
+	p := Progress{Phase: *j.phase.Load()}
+	t := j.tracker.Load()
+	if t == nil {
+		return p
+	}
+	p.Counts, p.Resumed = t.Totals(), j.saved.State.Counts
+	p.Total, p.Offset, p.Size = j.saved.Total, j.offset.Load(), j.source.Bytes
+	p.Elapsed = time.Since(j.begun)
+	p.Masters = j.opts.Target.Masters()
+	return p
+}

@@ -1,0 +1,346 @@
+// Package target writes records into the masters of a Redis Cluster. The
+// Cluster knows the topology, asked for through go-redis, and keeps one lane a
+// master: a raw connection on which RESTORE is pipelined full duplex. Whatever
+// a node answers, a record is either accounted for or sent again.
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slotferry/slotferry/checkpoint"
+	"github.com/slotferry/slotferry/importer/endpoint"
+	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/importer/route"
+)
+
+// ErrDenied means that the target refuses this user: another attempt is of no
+// use before the operator has changed something.
+var ErrDenied = errors.New("the target does not allow it")
+
+// PatienceError means that a node gave no good answer for RetryFor.
+type PatienceError struct {
+	Addr   string
+	Waited time.Duration
+	Err    error // the last setback
+}
+
+func (e *PatienceError) Error() string {
+	return fmt.Sprintf("%s gave no good answer for %s: %v", e.Addr, e.Waited.Round(time.Second), e.Err)
+}
+func (e *PatienceError) Unwrap() error { return e.Err }
+
+// KeyError is a key that could not be written, with FailFast.
+type KeyError struct{ checkpoint.Failure }
+
+func (e *KeyError) Error() string {
+	return fmt.Sprintf("key %q (db %d, slot %d, node %s): %s", clipped(e.Key), e.DB, e.Slot, e.Node, e.Reason)
+}
+
+// Options is how the target is reached and treated. Zero fields take the
+// defaults noted.
+type Options struct {
+	Seeds           []string          // host:port of any nodes
+	Endpoint        endpoint.Endpoint // credentials and TLS, the same for all nodes
+	AddressMap      route.AddressMap
+	Skip            bool          // leave keys that exist alone; otherwise they are replaced
+	Functions       Functions     // what becomes of a function library that is there already
+	SkipUnsupported bool          // values that the target can't take are skipped, not failed
+	FailFast        bool          // the first key that fails ends the job
+	RetryFor        time.Duration // without a good answer from a node; 5 min
+	ReplyTimeout    time.Duration // without a byte moving on a connection that owes answers; 20 s
+	Memory          int64         // bytes for records on their way; 128 MiB
+	Window          int           // bytes sent to a node but not answered; 4 MiB
+	MaxBulk         int64         // longest word that nodes take, in bytes; 512 MiB (proto-max-bulk-len)
+	RelativeTTL     bool          // nodes older than 5.0, which know no ABSTTL
+	Log             *zap.Logger   // none
+}
+
+func (o *Options) setDefaults() {
+	if o.RetryFor == 0 {
+		o.RetryFor = 5 * time.Minute
+	}
+	if o.ReplyTimeout == 0 {
+		o.ReplyTimeout = 20 * time.Second
+	}
+	if o.Memory == 0 {
+		o.Memory = 128 << 20
+	}
+	if o.Window == 0 {
+		o.Window = 4 << 20
+	}
+	if o.MaxBulk == 0 {
+		o.MaxBulk = 512 << 20
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+}
+
+// Cluster is a Redis Cluster that is written to. Send, Flush and Finish are one
+// goroutine's; everything else may be called from any.
+type Cluster struct {
+	opts     Options
+	log      *zap.Logger
+	encoding encoding
+	budget   *budget
+
+	routing atomic.Pointer[routing]
+
+	mu        sync.Mutex
+	lanes     map[string]*lane // by address
+	clients   map[string]*redis.Client
+	start     func(*lane) // while running
+	refreshed time.Time
+	patches   atomic.Int64 // MOVED replies since the last refresh
+	asked     chan struct{}
+	finished  chan struct{}
+	finish    sync.Once
+
+	count struct{ moved, ask, paused, lost, restamped atomic.Int64 }
+}
+
+// routing is the slot table with the lane of each of its masters.
+type routing struct {
+	table *route.Table
+	lanes []*lane
+}
+
+// New returns a cluster that is not connected yet: Inspect does that.
+func New(o Options) *Cluster {
+	o.setDefaults()
+	c := &Cluster{
+		opts: o, log: o.Log, encoding: encoding{replace: !o.Skip, relative: o.RelativeTTL},
+		lanes: map[string]*lane{}, clients: map[string]*redis.Client{},
+		asked: make(chan struct{}, 1), finished: make(chan struct{}),
+	}
+	c.budget = newBudget(o.Memory, c.hungry)
+	return c
+}
+
+// connect reads the topology. Its errors name each seed and what was wrong
+// with it.
+func (c *Cluster) connect(ctx context.Context) error {
+	t, err := c.readTable(ctx, c.opts.Seeds)
+	if err != nil {
+		return err
+	}
+	c.adopt(t)
+	return nil
+}
+
+// Table returns the slot table as it is known now.
+func (c *Cluster) Table() *route.Table { return c.routing.Load().table }
+
+// Run works the lanes until Finish was called and everything is answered, or
+// until one of them has to give up.
+func (c *Cluster) Run(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	c.mu.Lock()
+	c.start = func(l *lane) { g.Go(func() error { return l.run(gctx) }) }
+	for _, l := range c.lanes {
+		c.start(l)
+	}
+	c.mu.Unlock()
+	g.Go(func() error {
+		c.follow(gctx)
+		return nil
+	})
+	g.Go(func() error {
+		select {
+		case <-c.finished:
+		case <-gctx.Done():
+			return context.Cause(gctx)
+		}
+		if err := c.budget.drained(gctx); err != nil {
+			return err
+		}
+		for _, l := range c.allLanes() {
+			l.close()
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// Send queues a record for the master of a slot, under a name. It waits while
+// the memory for records on their way is used up.
+func (c *Cluster) Send(ctx context.Context, r *record.Record, name []byte, slot uint16, seg *checkpoint.Segment) error {
+	now := c.routing.Load()
+	l := now.lanes[max(0, now.table.Index(slot))] // a hole: any node says so, and the lane recovers
+	if longest := max(r.Len()+footerBytes, int64(len(name))); longest > c.opts.MaxBulk {
+		reason := fmt.Sprintf("%d bytes are more than the target takes in one word (proto-max-bulk-len %d)", longest, c.opts.MaxBulk)
+		return c.fail(l, checkpoint.Failure{Key: clone(name), DB: r.DB, Slot: slot, Reason: reason}, seg, true)
+	}
+	size := c.encoding.size(r, name)
+	if isLarge(r) || size > chunkBytes {
+		c.seal(l)
+		ch, err := c.budget.chunk(ctx, size, int64(len(r.Value))*b2i(r.Owned), c.Flush)
+		if err != nil {
+			return err
+		}
+		c.encoding.add(ch, r, name, slot, seg)
+		l.push(ch)
+		return nil
+	}
+	if l.open != nil && len(l.open.buf)+size > cap(l.open.buf) {
+		c.seal(l)
+	}
+	if l.open == nil {
+		ch, err := c.budget.chunk(ctx, size, 0, c.Flush)
+		if err != nil {
+			return err
+		}
+		l.open = ch
+	}
+	c.encoding.add(l.open, r, name, slot, seg)
+	return nil
+}
+
+// Flush hands everything that Send has gathered to the lanes.
+func (c *Cluster) Flush() {
+	for _, l := range c.allLanes() {
+		c.seal(l)
+	}
+}
+
+func (c *Cluster) seal(l *lane) {
+	if l.open != nil {
+		l.push(l.open)
+		l.open = nil
+	}
+}
+
+// Finish says that nothing more will be sent. Run ends when all is answered.
+func (c *Cluster) Finish() {
+	c.Flush()
+	c.finish.Do(func() { close(c.finished) })
+}
+
+// Close ends the connections that Open and the topology needed.
+func (c *Cluster) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, client := range c.clients {
+		_ = client.Close()
+	}
+	clear(c.clients)
+}
+
+// refuse accounts for an entry that the target will not take.
+func (c *Cluster) refuse(l *lane, ch *chunk, i int, reason string, unsupported bool) error {
+	x := &ch.entries[i]
+	return c.fail(l, checkpoint.Failure{
+		Key: clone(x.key.of(ch.buf)), DB: int(x.db), Slot: x.slot, Node: l.addr, Reason: reason,
+	}, x.segment, unsupported)
+}
+
+// Refuse accounts for a record that can't be sent at all.
+func (c *Cluster) Refuse(r *record.Record, name []byte, slot uint16, seg *checkpoint.Segment) error {
+	return c.fail(nil, checkpoint.Failure{Key: clone(name), DB: r.DB, Slot: slot, Reason: r.Reason}, seg, true)
+}
+
+func (c *Cluster) fail(l *lane, f checkpoint.Failure, seg *checkpoint.Segment, unsupported bool) error {
+	if l != nil {
+		f.Node = l.addr
+	}
+	if unsupported && c.opts.SkipUnsupported {
+		seg.Skip(f)
+		return nil
+	}
+	seg.Fail(f)
+	if c.opts.FailFast {
+		return &KeyError{f}
+	}
+	return nil
+}
+
+// unsupported explains a payload that was refused.
+func (c *Cluster) unsupported(typ byte, line string) string {
+	return fmt.Sprintf("the target does not take this %s: %q", typeName(typ), line)
+}
+
+func (c *Cluster) hungry() bool {
+	for _, l := range c.routing.Load().lanes {
+		if l.queued.Load() == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Cluster) allLanes() []*lane {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make([]*lane, 0, len(c.lanes))
+	for _, l := range c.lanes {
+		all = append(all, l)
+	}
+	return all
+}
+
+// Master is one lane's share of the work, for the display.
+type Master struct {
+	Addr   string `json:"addr"`
+	ID     string `json:"id"`
+	Slots  int    `json:"slots"`
+	Keys   int64  `json:"keys"`  // written
+	Bytes  int64  `json:"bytes"` // written
+	Status string `json:"status,omitempty"`
+}
+
+// Masters returns what each master has received, those that lost their role in
+// between included.
+func (c *Cluster) Masters() []Master {
+	now := c.routing.Load()
+	slots := now.table.Counts()
+	seen := map[*lane]bool{}
+	var out []Master
+	for i, m := range now.table.Masters() {
+		l := now.lanes[i]
+		seen[l] = true
+		out = append(out, l.describe(m.ID, slots[i]))
+	}
+	for _, l := range c.allLanes() {
+		if !seen[l] && l.keys.Load() > 0 {
+			out = append(out, l.describe("", 0))
+		}
+	}
+	return out
+}
+
+// Retries counts what went wrong and was mended: redirections, pauses asked
+// for by nodes, connections lost.
+type Retries struct {
+	Moved     int64 `json:"moved"`
+	Ask       int64 `json:"ask"`
+	Paused    int64 `json:"paused"`
+	Lost      int64 `json:"lost"`
+	Restamped int64 `json:"restamped"` // payloads sent again with a lower RDB version
+}
+
+// Retries returns the numbers up to now.
+func (c *Cluster) Retries() Retries {
+	n := &c.count
+	return Retries{n.moved.Load(), n.ask.Load(), n.paused.Load(), n.lost.Load(), n.restamped.Load()}
+}
+
+func clone(b []byte) []byte { return append([]byte(nil), b...) }
+
+// clipped shortens a key for a message.
+func clipped(key []byte) []byte { return key[:min(len(key), 128)] }
+
+func b2i(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,182 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/slotferry/slotferry/checkpoint"
+	"github.com/slotferry/slotferry/importer/endpoint"
+	"github.com/slotferry/slotferry/importer/preflight"
+)
+
+// Inspect connects to the cluster, looks at every master, and says what stands
+// in the way of writing. It changes nothing. Facts are incomplete when it finds
+// blockers.
+func (c *Cluster) Inspect(ctx context.Context) (preflight.Target, preflight.Findings) {
+	var found preflight.Findings
+	facts := preflight.Target{Text: strings.Join(c.opts.Seeds, ",")}
+	if err := c.connect(ctx); err != nil {
+		c.unreachable(&found, err)
+		return facts, found
+	}
+	table := c.Table()
+	if holes := table.Holes(); len(holes) > 0 {
+		n := 0
+		var names []string
+		for _, h := range holes {
+			n += int(h.End) - int(h.Start) + 1
+			names = append(names, h.String())
+		}
+		if len(names) > 20 {
+			names = append(names[:20], "…")
+		}
+		found.Block("slots_uncovered", "assign them (redis-cli --cluster fix), then run again",
+			"%d of 16384 slots have no master: %s", n, strings.Join(names, ", "))
+	}
+	counts := table.Counts()
+	stateSaid := false
+	for i, m := range table.Masters() {
+		master := preflight.Master{Addr: m.Addr, ID: m.ID, Slots: counts[i]}
+		client := c.client(m.Addr)
+		state, err := c.inspectMaster(ctx, client, &master, &found)
+		if err != nil {
+			found.Block("master_unreachable", "see that the address can be reached from here (--address-map translates announced addresses) and that user and password hold on every node",
+				"master %s with %d slots: %v", m.Addr, counts[i], err)
+			continue
+		}
+		if state != "ok" && !stateSaid {
+			stateSaid = true
+			found.Block("cluster_down", "see CLUSTER INFO and CLUSTER NODES; bring the missing masters back",
+				"%s says cluster_state:%s", m.Addr, state)
+		}
+		facts.Keys += master.Keys
+		facts.Masters = append(facts.Masters, master)
+	}
+	facts.IDs = c.nodeIDs(ctx)
+	if len(facts.Masters) > 0 && !facts.Oldest().Version.AtLeast(5, 0) {
+		c.encoding.relative = true
+	}
+	return facts, found
+}
+
+// inspectMaster fills in what one master tells and returns its cluster_state.
+func (c *Cluster) inspectMaster(ctx context.Context, client *redis.Client, m *preflight.Master, found *preflight.Findings) (string, error) {
+	var err error
+	if m.Server, err = preflight.Look(ctx, client); err != nil {
+		return "", err
+	}
+	if m.Keys, err = client.DBSize(ctx).Result(); err != nil {
+		return "", err
+	}
+	m.Keys -= c.ownKeys(ctx, client, m.Keys)
+	if limit, err := client.ConfigGet(ctx, "proto-max-bulk-len").Result(); err == nil {
+		if n, err := strconv.ParseInt(limit["proto-max-bulk-len"], 10, 64); err == nil && n > 0 {
+			c.opts.MaxBulk = n
+		}
+	}
+	denied, onKey, err := preflight.Denied(ctx, client, []preflight.Probe{
+		{Command: "RESTORE", Args: []any{"RESTORE", preflight.ProbeKey, "0", "", "REPLACE"}},
+	})
+	if err != nil {
+		return "", err
+	}
+	if len(denied) > 0 {
+		found.Block("target_rights", "ACL SETUSER <user> ~* +restore +cluster|slots +cluster|info +cluster|nodes +info +time +dbsize, on every node",
+			"the user may not run %s on %s", strings.Join(denied, ", "), m.Addr)
+	}
+	if len(onKey) > 0 {
+		found.Warn("target_key_rights", "a key outside the user's patterns stops the run; ~* allows all",
+			"the user of %s may not write every key (tried %q)", m.Addr, preflight.ProbeKey)
+	}
+	if s := m.Server; s.MaxMemory > 0 && s.Policy != "" && s.Policy != "noeviction" {
+		found.Warn("eviction", "CONFIG SET maxmemory-policy noeviction for the time of the import",
+			"%s evicts keys when it is full (maxmemory-policy %s): what was copied could vanish", m.Addr, s.Policy)
+	}
+	info, err := client.ClusterInfo(ctx).Result()
+	if err != nil {
+		return "", err
+	}
+	return infoField(info, "cluster_state"), nil
+}
+
+// ownKeys returns how many of a node's few keys are checkpoints of this tool,
+// which don't count as data. With many keys it does not matter.
+func (c *Cluster) ownKeys(ctx context.Context, client *redis.Client, keys int64) (n int64) {
+	const few = 100
+	if keys == 0 || keys > few {
+		return 0
+	}
+	names, _, err := client.Scan(ctx, 0, "slotferry:*", 10*few).Result()
+	if err != nil {
+		return 0
+	}
+	for _, name := range names {
+		if checkpoint.OwnKey(name) {
+			n++
+		}
+	}
+	return n
+}
+
+// nodeIDs returns the names of all nodes of the cluster, sorted.
+func (c *Cluster) nodeIDs(ctx context.Context) []string {
+	var ids []string
+	for _, m := range c.Table().Masters() {
+		if m.ID != "" {
+			ids = append(ids, m.ID)
+		}
+		nodes, err := c.client(m.Addr).ClusterNodes(ctx).Result()
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(nodes) {
+			if id, _, ok := strings.Cut(line, " "); ok && len(id) == 40 {
+				ids = append(ids, id)
+			}
+		}
+		break
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// unreachable tells why no seed gave the topology.
+func (c *Cluster) unreachable(found *preflight.Findings, err error) {
+	var reply redis.Error
+	switch text := err.Error(); {
+	case errors.Is(err, ErrNotCluster):
+		found.Block("target_not_cluster", "name a node of a Redis Cluster as --target (a standalone server can be the source only)", "the target: %v", err)
+	case errors.Is(err, endpoint.ErrAuth), strings.Contains(text, "WRONGPASS"), strings.Contains(text, "NOAUTH"), strings.Contains(text, "AUTH <password> called without"):
+		found.Block("target_auth", "see --target-password-file, --target-askpass, SLOTFERRY_TARGET_USERNAME and SLOTFERRY_TARGET_PASSWORD", "the target refuses user or password: %v", err)
+	case errors.As(err, &reply) && strings.Contains(text, "NOPERM"):
+		found.Block("target_rights", "ACL SETUSER <user> +cluster|slots +cluster|info +cluster|nodes +info +time +dbsize +restore", "the target: %v", err)
+	default:
+		found.Block("target_unreachable", "see that a node of the cluster answers there (redis-cli -h … -p … ping), with or without TLS as it should be", "no node of the target answers: %v", err)
+	}
+}
+
+// each runs a call on every master, one after the other.
+func (c *Cluster) each(ctx context.Context, call func(*redis.Client) error) error {
+	for _, m := range c.Table().Masters() {
+		if err := call(c.client(m.Addr)); err != nil {
+			return fmt.Errorf("%s: %w", m.Addr, err)
+		}
+	}
+	return nil
+}
+
+// Keys returns the number of keys that all masters hold together.
+func (c *Cluster) Keys(ctx context.Context) (total int64, err error) {
+	err = c.each(ctx, func(client *redis.Client) error {
+		n, err := client.DBSize(ctx).Result()
+		total += n - c.ownKeys(ctx, client, n)
+		return err
+	})
+	return total, err
+}
