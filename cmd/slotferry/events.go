@@ -1,0 +1,107 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/slotferry/slotferry/checkpoint"
+	"github.com/slotferry/slotferry/importer"
+	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/importer/target"
+)
+
+// events are one JSON object a line; the last one is the summary.
+type events struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (e *events) put(v any) {
+	line, err := json.Marshal(v)
+	if err != nil { // none of the types below can cause it
+		line = []byte(`{"event":"error","message":"an event could not be encoded"}`)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, _ = e.w.Write(append(line, '\n')) // a reader that went away must not stop the import
+}
+
+func (e *events) finding(event string, f preflight.Finding) {
+	e.put(struct {
+		Event string `json:"event"`
+		preflight.Finding
+	}{event, f})
+}
+
+func (e *events) progress(p importer.Progress, m *meter) {
+	keys, bytes, _ := m.speed()
+	out := struct {
+		Event string `json:"event"`
+		Phase string `json:"phase"`
+		checkpoint.Counts
+		Total          int64           `json:"total,omitempty"`
+		Offset         int64           `json:"offset,omitempty"`
+		Size           int64           `json:"size,omitempty"`
+		KeysPerSecond  int64           `json:"keys_per_second"`
+		BytesPerSecond int64           `json:"bytes_per_second"`
+		Seconds        float64         `json:"seconds"`
+		SecondsLeft    *float64        `json:"seconds_left,omitempty"`
+		Masters        []target.Master `json:"masters"`
+	}{
+		Event: "progress", Phase: p.Phase, Counts: p.Counts, Total: p.Total, Offset: p.Offset, Size: p.Size,
+		KeysPerSecond: int64(keys), BytesPerSecond: int64(bytes), Seconds: p.Elapsed.Seconds(), Masters: p.Masters,
+	}
+	if left, ok := m.left(p); ok {
+		seconds := left.Seconds()
+		out.SecondsLeft = &seconds
+	}
+	e.put(out)
+}
+
+// end tells of blockers, failed keys and the error, then the summary.
+func (e *events) end(s importer.Summary, err error) {
+	var blocked *preflight.Error
+	if errors.As(err, &blocked) {
+		for _, f := range blocked.Blockers {
+			e.finding("blocker", f)
+		}
+	}
+	for _, f := range s.Failures {
+		e.failure(f)
+	}
+	out := struct {
+		Event string `json:"event"`
+		importer.Summary
+		Exit  int    `json:"exit"`
+		Error string `json:"error,omitempty"`
+	}{Event: "summary", Summary: s, Exit: exitCode(err)}
+	if err != nil {
+		out.Error = reason(err)
+	}
+	e.put(out)
+}
+
+// failure names a key; one that is not valid UTF-8 in base64.
+func (e *events) failure(f checkpoint.Failure) {
+	out := struct {
+		Event  string `json:"event"`
+		Key    string `json:"key,omitempty"`
+		Base64 []byte `json:"key_base64,omitempty"`
+		DB     int    `json:"db"`
+		Slot   uint16 `json:"slot"`
+		Node   string `json:"node,omitempty"`
+		Reason string `json:"reason"`
+	}{Event: "failed", DB: f.DB, Slot: f.Slot, Node: f.Node, Reason: f.Reason}
+	if f.Skipped {
+		out.Event = "unsupported"
+	}
+	if utf8.Valid(f.Key) {
+		out.Key = string(f.Key)
+	} else {
+		out.Base64 = f.Key
+	}
+	e.put(out)
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/term"
+
+	"github.com/slotferry/slotferry/configs"
+	"github.com/slotferry/slotferry/importer"
+	"github.com/slotferry/slotferry/importer/preflight"
+)
+
+// output is how the operator is told: log lines on standard error, the result
+// on standard output, and in between either a live display, a line now and
+// then, or events in JSON.
+type output struct {
+	log    *zap.Logger
+	stdout io.Writer
+	stderr *detour
+	json   *events // nil: for people
+	live   bool
+}
+
+// newOutput chooses by --output and by what standard error is.
+func newOutput(mode string, stdout, stderr io.Writer) *output {
+	o := &output{stdout: stdout, stderr: &detour{w: stderr}}
+	f, isFile := stderr.(*os.File)
+	terminal := isFile && term.IsTerminal(int(f.Fd()))
+	if mode == "json" {
+		o.json = &events{w: stdout}
+		o.log = newLogger(o.stderr, true)
+		return o
+	}
+	o.live = mode == "auto" && terminal
+	o.log = newLogger(o.stderr, false)
+	return o
+}
+
+func newLogger(w zapcore.WriteSyncer, json bool) *zap.Logger {
+	enc := zap.NewProductionEncoderConfig()
+	enc.EncodeTime = zapcore.RFC3339TimeEncoder
+	enc.EncodeDuration = zapcore.StringDurationEncoder
+	encoder := zapcore.NewJSONEncoder(enc)
+	if !json {
+		enc.EncodeTime = zapcore.TimeEncoderOfLayout(time.TimeOnly)
+		enc.EncodeLevel = zapcore.CapitalLevelEncoder
+		enc.ConsoleSeparator = "  "
+		encoder = zapcore.NewConsoleEncoder(enc)
+	}
+	return zap.New(zapcore.NewCore(encoder, w, zapcore.InfoLevel))
+}
+
+func (o *output) close() { _ = o.log.Sync() }
+
+// warnings tells what preflight found besides blockers.
+func (o *output) warnings(found preflight.Findings) {
+	for _, f := range found {
+		if o.json != nil {
+			o.json.finding("warning", f)
+			continue
+		}
+		text := f.Message
+		if f.Remedy != "" {
+			text += " → " + f.Remedy
+		}
+		o.log.Warn(text, zap.String("code", f.Code))
+	}
+}
+
+// watch follows a job until the returned function is called.
+func (o *output) watch(job *importer.Job) (stop func()) {
+	switch {
+	case o.json != nil:
+		return every(time.Second, func(m *meter) { o.json.progress(job.Progress(), m) }, job)
+	case o.live:
+		return o.display(job)
+	}
+	return every(5*time.Second, func(m *meter) { o.line(job.Progress(), m) }, job)
+}
+
+// every calls tell in intervals, with the speed of late.
+func every(interval time.Duration, tell func(*meter), job *importer.Job) (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		m := newMeter()
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				if p := job.Progress(); p.Phase == "copy" || p.Phase == "drain" {
+					m.add(p)
+					tell(m)
+				}
+			}
+		}
+	})
+	return func() {
+		close(done)
+		wg.Wait()
+	}
+}
+
+// end tells how the job ended.
+func (o *output) end(c *configs.Import, s importer.Summary, err error) {
+	if o.json != nil {
+		o.json.end(s, err)
+		return
+	}
+	report(o.stdout, o.stderr, c, s, err)
+}
+
+// detour is a writer that a live display takes over for as long as it runs.
+type detour struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (d *detour) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.w.Write(p)
+}
+
+// Sync implements zapcore.WriteSyncer: nothing is held back.
+func (d *detour) Sync() error { return nil }
+
+// over sends what is written to another writer and returns the one before.
+func (d *detour) over(w io.Writer) io.Writer {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.w
+	d.w = w
+	return before
+}

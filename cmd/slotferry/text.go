@@ -1,0 +1,188 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/slotferry/slotferry/checkpoint"
+	"github.com/slotferry/slotferry/configs"
+	"github.com/slotferry/slotferry/importer"
+	"github.com/slotferry/slotferry/importer/target"
+)
+
+// line tells the progress in one log line.
+func (o *output) line(p importer.Progress, m *meter) {
+	o.log.Info(progressText(p, m))
+	for _, master := range p.Masters {
+		if master.Status != "" {
+			o.log.Warn(master.Addr + ": " + master.Status)
+		}
+	}
+}
+
+// progressText is "copied 120,034 of 1,000,000 keys (12 %), 80,012 keys/s, …".
+func progressText(p importer.Progress, m *meter) string {
+	var b strings.Builder
+	if p.Phase == "drain" {
+		b.WriteString("stopping, waiting for answers: ")
+	}
+	fmt.Fprintf(&b, "copied %s", humanize.Comma(p.Counts.Answered()))
+	if p.Total > 0 {
+		fmt.Fprintf(&b, " of %s", humanize.Comma(p.Total))
+	}
+	b.WriteString(" keys")
+	if part := done(p); part >= 0 {
+		fmt.Fprintf(&b, " (%.0f %%)", 100*part)
+	}
+	keys, bytes, _ := m.speed()
+	fmt.Fprintf(&b, ", %s keys/s, %s/s", humanize.Comma(int64(keys)), humanize.IBytes(uint64(max(0, bytes))))
+	if left, ok := m.left(p); ok {
+		fmt.Fprintf(&b, ", about %s left", left)
+	}
+	return b.String()
+}
+
+// shownFailures is how many failed keys the report for people names.
+const shownFailures = 20
+
+// report is the end as people read it: the account on standard output, what
+// went wrong and what to do on standard error.
+func report(stdout, stderr io.Writer, c *configs.Import, s importer.Summary, err error) {
+	if s.Status == importer.Blocked {
+		fmt.Fprintln(stderr, "slotferry:", err)
+		return
+	}
+	fmt.Fprint(stdout, account(s))
+	failures(stderr, s.Failures, s.Failed)
+	if err != nil && !errors.Is(err, importer.ErrFailedKeys) {
+		fmt.Fprintln(stderr, "slotferry:", reason(err))
+	}
+	fmt.Fprintln(stdout, next(c, s, err))
+}
+
+// reason puts an error into words for the operator.
+func reason(err error) string {
+	if errors.Is(err, importer.ErrInterrupted) {
+		return "interrupted by a signal"
+	}
+	return err.Error()
+}
+
+// account is the summary that adds up.
+func account(s importer.Summary) string {
+	var b strings.Builder
+	runs := ""
+	if s.Runs > 1 {
+		runs = fmt.Sprintf(", all %d runs of this job together", s.Runs)
+	}
+	fmt.Fprintf(&b, "\n%s after %s%s\n\n", s.Status, time.Duration(s.Seconds*float64(time.Second)).Round(10*time.Millisecond), runs)
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	row := func(name string, n int64, note string) {
+		fmt.Fprintf(w, "  %s\t%s\t\t%s\n", name, humanize.Comma(n), note)
+	}
+	unique := ""
+	if s.UniqueAtLeast > 0 && s.UniqueAtLeast < s.Written {
+		unique = fmt.Sprintf("at least %s different ones: a scan may give a key twice", humanize.Comma(s.UniqueAtLeast))
+	}
+	row("read", s.Read, unique)
+	row("= written", s.Written, humanize.IBytes(uint64(s.Bytes)))
+	row("+ skipped", s.Skipped, noteIf(s.Skipped, "by your policy"))
+	row("+ expired", s.Expired, noteIf(s.Expired, "or deleted before they were read"))
+	row("+ filtered", s.Filtered, noteIf(s.Filtered, "by your choice of keys"))
+	row("+ failed", s.Failed, "")
+	_ = w.Flush()
+	text := b.String()
+	b.Reset()
+	for line := range strings.Lines(text) {
+		b.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	b.WriteString("\n")
+	b.WriteString(masters(s.Masters))
+	if r := s.Retries; r != (target.Retries{}) {
+		fmt.Fprintf(&b, "\n  on the way: %d MOVED, %d ASK, %d told to wait, %d setbacks of nodes, %d values relabelled\n", r.Moved, r.Ask, r.Paused, r.Lost, r.Restamped)
+	}
+	return b.String()
+}
+
+func noteIf(n int64, note string) string {
+	if n == 0 {
+		return ""
+	}
+	return note
+}
+
+// masters is a table of what each master received in this run.
+func masters(list []target.Master) string {
+	if len(list) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "  master\tslots\tkeys written\tbytes\n")
+	for _, m := range list {
+		fmt.Fprintf(w, "  %s\t%d\t%s\t%s\n", m.Addr, m.Slots, humanize.Comma(m.Keys), humanize.IBytes(uint64(m.Bytes)))
+	}
+	_ = w.Flush()
+	return b.String()
+}
+
+// failures names keys that failed, or that were skipped as unsupported.
+func failures(w io.Writer, list []checkpoint.Failure, failed int64) {
+	for i, f := range list {
+		if i == shownFailures {
+			fmt.Fprintf(w, "  … %s more; --output json lists up to %d\n", humanize.Comma(max(failed, int64(len(list)))-shownFailures), checkpoint.KeepFailures)
+			break
+		}
+		what := "failed"
+		if f.Skipped {
+			what = "skipped"
+		}
+		fmt.Fprintf(w, "  %s: key %s (db %d, slot %d%s): %s\n", what, shownKey(f.Key), f.DB, f.Slot, at(f.Node), f.Reason)
+	}
+}
+
+func at(node string) string {
+	if node == "" {
+		return ""
+	}
+	return ", node " + node
+}
+
+// shownKey quotes a key and shortens a long one.
+func shownKey(key []byte) string {
+	const longest = 128
+	if len(key) > longest {
+		return fmt.Sprintf("%q… (%s)", key[:longest], humanize.IBytes(uint64(len(key))))
+	}
+	return fmt.Sprintf("%q", key)
+}
+
+// next says what to do now.
+func next(c *configs.Import, s importer.Summary, err error) string {
+	switch {
+	case s.Status == importer.Done:
+		return "\nEvery key that was read is in its master; the source was not changed. Next: compare a few keys, then point\nthe applications at the cluster. What was written to the source after it was read is not in the cluster."
+	case s.Status == importer.Interrupted && c.Checkpoint == "none":
+		return "\nThere is no checkpoint (--checkpoint none), so the next run begins anew: add --on-exists replace to it."
+	case s.Status == importer.Interrupted:
+		return "\nRun the same command again: it goes on from here, and nothing is lost or written twice."
+	case errors.Is(err, importer.ErrFailedKeys):
+		return fmt.Sprintf("\nAll other keys are in their masters. %s failed, as listed. Remove the cause, then copy them again:\nthe same command with --on-exists replace and an --include for each of them.", keys(s.Failed))
+	case c.Checkpoint == "none":
+		return "\nWhat was written before stays written; the next run begins anew and needs --on-exists replace."
+	}
+	return "\nWhat was written before stays written. Remove the cause and run the same command again: it goes on from here."
+}
+
+func keys(n int64) string {
+	if n == 1 {
+		return "1 key"
+	}
+	return humanize.Comma(n) + " keys"
+}
