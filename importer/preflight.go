@@ -107,18 +107,11 @@ func (j *Job) checkIdentity(source, target bool, found *preflight.Findings) {
 		differs("checkpoint_other_target", "target", j.saved.Target.Text, is)
 	}
 	if now := j.opts.Choice.Identity(); now != j.saved.Choice {
-		differs("checkpoint_other_choice", "choice of keys", orAll(j.saved.Choice), orAll(now))
+		differs("checkpoint_other_choice", "choice of keys", j.saved.Choice, now)
 	}
 	if now := string(j.opts.OnExists); now != j.saved.Policy {
 		differs("checkpoint_other_policy", "--on-exists", j.saved.Policy, now)
 	}
-}
-
-func orAll(choice string) string {
-	if choice == "" {
-		return "all keys"
-	}
-	return choice
 }
 
 // checkTarget looks at what the target holds already.
@@ -210,7 +203,7 @@ func (j *Job) checkMemory(found *preflight.Findings) {
 	if j.source.Server != nil {
 		need = j.source.Server.Dataset
 	}
-	if j.resumed || need == 0 || j.opts.Choice.Identity() != "" {
+	if j.resumed || need == 0 || !j.opts.Choice.All() {
 		return
 	}
 	const slots = 16384

@@ -94,6 +94,7 @@ func (r *Reader) Head() (Head, error) {
 }
 
 // Body returns the body of a bulk string of n bytes and consumes its line end.
+// A caller that may not hold n bytes uses Discard instead.
 // It lies in the read buffer, valid until the next read, when n is at most
 // half the buffer; otherwise in memory of its own (owned).
 func (r *Reader) Body(n int64) (body []byte, owned bool, err error) {
@@ -124,17 +125,11 @@ func (r *Reader) Body(n int64) (body []byte, owned bool, err error) {
 	return body, true, nil
 }
 
-// collect reads n bytes into memory of their own. The memory grows with what
-// has really arrived, so that a length alone takes none.
+// collect reads n bytes into memory of their own. The caller has compared n
+// with what it may hold: it is taken at once, so that it is taken only once.
 func (r *Reader) collect(n int64) ([]byte, error) {
-	const step = 16 << 20
-	body := make([]byte, 0, min(n, step))
+	body := make([]byte, 0, n)
 	for int64(len(body)) < n {
-		if len(body) == cap(body) {
-			grown := make([]byte, len(body), min(n, int64(2*cap(body))))
-			copy(grown, body)
-			body = grown
-		}
 		if r.r < r.w {
 			k := min(cap(body)-len(body), r.w-r.r)
 			body = append(body, r.buf[r.r:r.r+k]...)

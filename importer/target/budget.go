@@ -58,6 +58,19 @@ func (b *budget) chunk(ctx context.Context, n int, extra int64, before func()) (
 	return b.take(n, charge), nil
 }
 
+// room waits until n more bytes fit beside what is out.
+func (b *budget) room(ctx context.Context, n int64, before func()) error {
+	before()
+	stop := context.AfterFunc(ctx, b.wake)
+	defer stop()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.used > 0 && b.used+n > b.hard && ctx.Err() == nil {
+		b.changed.Wait()
+	}
+	return context.Cause(ctx)
+}
+
 // force is chunk for records that are on their way already: it never waits.
 func (b *budget) force(n int, extra int64) *chunk {
 	b.mu.Lock()

@@ -8,11 +8,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -205,6 +207,11 @@ func (c *Cluster) Send(ctx context.Context, r *record.Record, name []byte, slot 
 	return nil
 }
 
+// Room waits until a value of n bytes may be held beside what is on its way, for
+// a source that is about to take memory for one. Like Send it belongs to the
+// goroutine that sends.
+func (c *Cluster) Room(ctx context.Context, n int64) error { return c.budget.room(ctx, n, c.Flush) }
+
 // Flush hands everything that Send has gathered to the lanes.
 func (c *Cluster) Flush() {
 	for _, l := range c.allLanes() {
@@ -223,6 +230,23 @@ func (c *Cluster) seal(l *lane) {
 func (c *Cluster) Finish() {
 	c.Flush()
 	c.finish.Do(func() { close(c.finished) })
+}
+
+// Client returns a go-redis client for the whole cluster, by the topology that
+// Inspect found and the address map. The caller closes it.
+func (c *Cluster) Client() *redis.ClusterClient {
+	return redis.NewClusterClient(&redis.ClusterOptions{
+		Protocol: 2, DisableIdentity: true, MaxRedirects: 8,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		ClusterSlots: func(ctx context.Context) ([]redis.ClusterSlot, error) {
+			c.refresh(ctx)
+			return clusterSlots(c.Table()), nil
+		},
+		// It authenticates too, and nodes are asked for by their announced names in redirections.
+		Dialer: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			return c.opts.Endpoint.With(c.opts.AddressMap.Dial(addr)).Dial(ctx)
+		},
+	})
 }
 
 // Close ends the connections that Open and the topology needed.

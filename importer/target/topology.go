@@ -309,3 +309,20 @@ func (c *Cluster) troubled(l *lane, failures int, err error) {
 			zap.Duration("for_at_most", c.opts.RetryFor))
 	}
 }
+
+// clusterSlots is the table in go-redis' terms.
+func clusterSlots(t *route.Table) []redis.ClusterSlot {
+	var out []redis.ClusterSlot
+	for slot := 0; slot < route.Slots; slot++ {
+		m, err := t.Owner(uint16(slot))
+		if err != nil {
+			continue
+		}
+		if last := len(out) - 1; last >= 0 && out[last].End == slot-1 && out[last].Nodes[0].Addr == m.Addr {
+			out[last].End = slot
+			continue
+		}
+		out = append(out, redis.ClusterSlot{Start: slot, End: slot, Nodes: []redis.ClusterNode{{ID: m.ID, Addr: m.Addr}}})
+	}
+	return out
+}

@@ -67,6 +67,11 @@ func (p *pipe) readValue() error {
 		r.Reason = fmt.Sprintf("its value of %d bytes does not fit into the memory allowed; give more --memory, or import from an RDB file", h.N)
 		return p.wire(p.r.Discard(h.N))
 	}
+	if h.N > record.LargeBytes {
+		if err := p.source.opts.Room(p.ctx, h.N); err != nil {
+			return err
+		}
+	}
 	body, owned, err := p.r.Body(h.N)
 	if err != nil {
 		return p.wire(err)

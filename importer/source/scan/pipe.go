@@ -24,6 +24,7 @@ const (
 // any time, and the SCAN for the next page travels before the last group of
 // the page it follows, so that the server always has something to do.
 type pipe struct {
+	ctx    context.Context // of the session, which the pipe does not outlive
 	conn   net.Conn
 	r      *resp.Reader
 	source *Source
@@ -87,7 +88,7 @@ func (p *pipe) ask(mayFail bool, words ...string) error {
 }
 
 // scan reads one database from a cursor to the end.
-func (p *pipe) scan(ctx context.Context, db int, cursor uint64) error {
+func (p *pipe) scan(db int, cursor uint64) error {
 	if err := p.ask(false, "SELECT", strconv.Itoa(db)); err != nil {
 		return err
 	}
@@ -97,7 +98,7 @@ func (p *pipe) scan(ctx context.Context, db int, cursor uint64) error {
 		return err
 	}
 	for len(p.owed) > 0 {
-		if err := context.Cause(ctx); err != nil {
+		if err := context.Cause(p.ctx); err != nil {
 			return err
 		}
 		d := p.owed[0]

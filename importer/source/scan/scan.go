@@ -30,8 +30,10 @@ var ErrDenied = errors.New("the source does not allow it")
 type Options struct {
 	Endpoint endpoint.Endpoint
 	Choice   *choice.Choice
-	Count    int           // keys asked for in one SCAN; 1000
-	MaxValue int64         // longest value in bytes that is held in memory; 64 MiB
+	Count    int   // keys asked for in one SCAN; 1000
+	MaxValue int64 // longest value in bytes that is held in memory; 64 MiB
+	// Room waits until there is room for a large value; nil does not wait.
+	Room     func(ctx context.Context, bytes int64) error
 	RetryFor time.Duration // without an answer; 5 min
 	Timeout  time.Duration // without a byte from a connection that owes answers; 30 s
 	Log      *zap.Logger
@@ -65,6 +67,9 @@ func New(o Options) *Source {
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = 30 * time.Second
+	}
+	if o.Room == nil {
+		o.Room = func(context.Context, int64) error { return nil }
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -176,7 +181,7 @@ func (s *Source) session(ctx context.Context, at *progress) error {
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	p := &pipe{
-		conn: conn, r: resp.NewReader(&patient{conn, s.opts.Timeout}, 1<<20, nil), source: s, sink: at, runID: runID,
+		ctx: ctx, conn: conn, r: resp.NewReader(&patient{conn, s.opts.Timeout}, 1<<20, nil), source: s, sink: at, runID: runID,
 		pttl: !s.server.Version.AtLeast(7, 0),
 	}
 	p.r.SetMaxBulk(1 << 40) // what is too long is read and thrown away
@@ -192,7 +197,7 @@ func (s *Source) session(ctx context.Context, at *progress) error {
 		if db == start.DB {
 			cursor = start.Cursor
 		}
-		if err := p.scan(ctx, db, cursor); err != nil {
+		if err := p.scan(db, cursor); err != nil {
 			return err
 		}
 	}
