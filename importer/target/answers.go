@@ -69,9 +69,13 @@ func (l *lane) retire(c *chunk) {
 	l.mu.Lock()
 	l.inflight = l.inflight[1:]
 	l.sent -= c.size
+	c.answered = l.writing == c
+	release := !c.answered
 	l.mu.Unlock()
 	l.work.Broadcast()
-	l.cluster.budget.release(c)
+	if release {
+		l.cluster.budget.release(c)
+	}
 }
 
 // answers reads at least one answer of a chunk, and as many more as have come.
@@ -162,9 +166,9 @@ func (l *lane) answer(c *chunk, r *resp.Reader, h resp.Head, out *outbox) error 
 		}
 		x.segment.Done(checkpoint.Skipped, 1, 0, 0)
 	case badValue:
-		if c.restamp(i) {
+		if c.restampable(i) {
 			l.cluster.count.restamped.Add(1)
-			out.add(l, c, i, false)
+			out.add(l, c, i, false).restampLast() // the copy: the writer may still hold the chunk
 		} else {
 			c.next++
 			return l.cluster.refuse(l, c, i, l.cluster.unsupported(x.typ, string(h.Line)), true)

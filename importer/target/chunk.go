@@ -26,10 +26,13 @@ type chunk struct {
 	buf     []byte
 	entries []entry
 	next    int   // first entry without an answer
-	size    int   // bytes of this chunk in the lane's window
+	from    int   // in buf: what was sent last begins here
+	size    int   // bytes of buf in the lane's window
 	charged int64 // bytes taken from the budget
 	asking  bool  // each command follows an ASKING
-	body    *body // of the only entry, when its value is not in buf
+	// answered says that the chunk is only waiting for its writer, and then free.
+	answered bool
+	body     *body // of the only entry, when its value is not in buf
 }
 
 // entry is one command of a chunk.
@@ -182,41 +185,51 @@ func (c *chunk) room(from *chunk, i int) bool {
 	return len(c.buf)+from.entrySize(i) <= cap(c.buf)
 }
 
-// unanswered is the number of bytes that a write of this chunk puts into buf's
-// connection, the body not counted.
-func (c *chunk) unanswered() int {
+// unanswered returns where in buf the first entry without an answer begins, and
+// how many bytes follow.
+func (c *chunk) unanswered() (from, size int) {
 	if c.next == len(c.entries) {
-		return 0
+		return len(c.buf), 0
 	}
-	return len(c.buf) - c.entries[c.next].start
+	from = c.entries[c.next].start
+	return from, len(c.buf) - from
 }
 
-// restamp gives the payload of an entry the lowest RDB version that knows its
-// type. It reports whether that changed anything.
-func (c *chunk) restamp(i int) bool {
-	x := &c.entries[i]
-	lowest := rdbparse.LowestVersion(x.typ)
-	if lowest == 0 {
-		return false
+// footerOf returns the footer of an entry's payload as it stands in buf, nil if
+// it does not.
+func (c *chunk) footerOf(i int) []byte {
+	switch x := &c.entries[i]; {
+	case c.body != nil && c.body.version == 0:
+		return c.buf[c.body.at : c.body.at+footerBytes]
+	case c.body == nil && x.payload.len > footerBytes:
+		p := x.payload.of(c.buf)
+		return p[len(p)-footerBytes:]
 	}
-	if c.body != nil {
-		at := c.body.at
-		if c.body.version != 0 || binary.LittleEndian.Uint16(c.buf[at:]) <= lowest {
-			return false
-		}
+	return nil
+}
+
+// restampable reports whether a lower RDB version than the payload's knows its
+// type.
+func (c *chunk) restampable(i int) bool {
+	lowest, footer := rdbparse.LowestVersion(c.entries[i].typ), c.footerOf(i)
+	return lowest != 0 && footer != nil && binary.LittleEndian.Uint16(footer) > lowest
+}
+
+// restampLast gives the last entry's payload the lowest RDB version that knows
+// its type.
+func (c *chunk) restampLast() {
+	i := len(c.entries) - 1
+	x := &c.entries[i]
+	lowest, footer := rdbparse.LowestVersion(x.typ), c.footerOf(i)
+	if c.body != nil { // the footer is made while the value is sent
 		c.body.version = lowest
-		c.buf = append(c.buf[:at], c.buf[at+footerBytes:]...)
+		c.buf = append(c.buf[:c.body.at], c.buf[c.body.at+footerBytes:]...)
 		x.end -= footerBytes
-		return true
+		return
 	}
 	p := x.payload.of(c.buf)
-	footer := p[len(p)-footerBytes:]
-	if binary.LittleEndian.Uint16(footer) <= lowest {
-		return false
-	}
 	binary.LittleEndian.PutUint16(footer, lowest)
 	binary.LittleEndian.PutUint64(footer[2:], rdbparse.CRC64(0, p[:len(p)-8]))
-	return true
 }
 
 // bodyError is a value that can't be read any more while it is being sent.
@@ -227,15 +240,11 @@ func (e *bodyError) Unwrap() error { return e.err }
 
 // write sends what is unanswered. moved is called after each part that went out.
 func (c *chunk) write(conn net.Conn, moved func()) error {
-	if c.next == len(c.entries) {
-		return nil
-	}
-	from := c.entries[c.next].start
 	if c.body == nil {
-		_, err := conn.Write(c.buf[from:])
+		_, err := conn.Write(c.buf[c.from:])
 		return err
 	}
-	if _, err := conn.Write(c.buf[from:c.body.at]); err != nil {
+	if _, err := conn.Write(c.buf[c.from:c.body.at]); err != nil {
 		return err
 	}
 	crc := rdbparse.CRC64(0, []byte{c.entries[0].typ})

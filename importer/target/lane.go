@@ -31,6 +31,7 @@ type lane struct {
 	queue    []*chunk // to be sent
 	inflight []*chunk // sent, or being sent; the first one is being answered
 	parked   []*chunk // answered with "not now"
+	writing  *chunk   // in the writer's hands
 	sent     int      // bytes in flight
 	resting  string   // why nothing may be sent on this connection any more, "" if it may
 	closing  bool
@@ -145,10 +146,24 @@ func (l *lane) write(ctx context.Context, conn net.Conn) error {
 			return err
 		}
 		moved()
-		if err := c.write(conn, moved); err != nil {
+		err = c.write(conn, moved)
+		l.wrote(c)
+		if err != nil {
 			return err
 		}
 		moved()
+	}
+}
+
+// wrote takes a chunk out of the writer's hands. The last answers may have come
+// before the writer knew that it was done.
+func (l *lane) wrote(c *chunk) {
+	l.mu.Lock()
+	l.writing = nil
+	answered := c.answered
+	l.mu.Unlock()
+	if answered {
+		l.cluster.budget.release(c)
 	}
 }
 
@@ -166,7 +181,8 @@ func (l *lane) next(ctx context.Context) (*chunk, error) {
 			c := l.queue[0]
 			l.setQueue(l.queue[1:])
 			l.inflight = append(l.inflight, c)
-			c.size = c.unanswered()
+			l.writing = c
+			c.from, c.size = c.unanswered()
 			l.sent += c.size
 			if len(l.queue) == 0 {
 				l.cluster.budget.wake() // a hungry lane may justify more memory

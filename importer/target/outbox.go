@@ -16,8 +16,9 @@ func (c *Cluster) newOutbox() *outbox {
 	return &outbox{cluster: c, chunks: map[destination]*chunk{}}
 }
 
-// add copies one entry of a chunk into what goes to a lane.
-func (o *outbox) add(to *lane, from *chunk, i int, asking bool) {
+// add copies one entry of a chunk into what goes to a lane, and returns the
+// chunk that has it as its last.
+func (o *outbox) add(to *lane, from *chunk, i int, asking bool) *chunk {
 	d := destination{to, asking}
 	c := o.chunks[d]
 	if c != nil && (from.body != nil || c.body != nil || !c.room(from, i)) {
@@ -34,6 +35,7 @@ func (o *outbox) add(to *lane, from *chunk, i int, asking bool) {
 		o.chunks[d] = c
 	}
 	c.take(from, i)
+	return c
 }
 
 // flush pushes everything gathered to its lanes.
