@@ -14,6 +14,7 @@ import (
 
 const (
 	fileName = "checkpoint.json"
+	tempName = ".checkpoint.json.new" // of one name, so that killed runs leave at most one behind
 	lockName = "lock"
 )
 
@@ -76,7 +77,8 @@ func (f *File) Save(_ context.Context, c Checkpoint) error {
 func (f *File) Close(context.Context) error { return f.lock.Close() }
 
 func replaceFile(path string, data []byte) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".checkpoint-*")
+	// The lock keeps others out of the folder.
+	tmp, err := os.OpenFile(filepath.Join(filepath.Dir(path), tempName), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

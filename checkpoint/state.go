@@ -81,8 +81,8 @@ func Encode(c Checkpoint) ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
-// Decode is the reverse of Encode. Anything that is not byte for byte what
-// Encode made is ErrDamaged.
+// Decode is the reverse of Encode. What was altered is ErrDamaged, unless it
+// still says the same.
 func Decode(data []byte) (Checkpoint, error) {
 	var e envelope
 	var c Checkpoint
