@@ -13,9 +13,6 @@ import (
 // maxScanCount keeps one SCAN short: the server does nothing else meanwhile.
 const maxScanCount = 1_000_000
 
-// minMaxCommand is the smallest part that a value is rebuilt in, in bytes.
-const minMaxCommand = 64 << 10
-
 // bytes returns a size of at least least bytes.
 func (v *values) bytes(name string, least int64) int64 {
 	text := strings.TrimSpace(v.text(name))
@@ -38,19 +35,6 @@ func (v *values) bytes(name string, least int64) int64 {
 		return int64(n)
 	}
 	return 0
-}
-
-// maxCommand returns the size that fits into memory.
-func (v *values) maxCommand(memory int64) int64 {
-	if !v.given("max-command") {
-		return min(defaultMaxCommand, memory/4)
-	}
-	n := v.bytes("max-command", minMaxCommand)
-	if memory > 0 && n > memory {
-		v.wrong("max-command", "%s is more than the memory of %s; lower it or raise --memory",
-			humanize.IBytes(uint64(n)), humanize.IBytes(uint64(memory)))
-	}
-	return n
 }
 
 func (v *values) rate(name string) float64 {

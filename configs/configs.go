@@ -28,11 +28,10 @@ type Import struct {
 	FailFast      bool
 	RetryFor      time.Duration // 0: no second try
 
-	RateKeys   float64 // keys a second; 0: no limit
-	RateBytes  int64   // bytes a second; 0: no limit
-	Memory     int64   // bytes
-	MaxCommand int64   // bytes; not above Memory
-	ScanCount  int     // keys asked for by one SCAN
+	RateKeys  float64 // keys a second; 0: no limit
+	RateBytes int64   // bytes a second; 0: no limit
+	Memory    int64   // bytes
+	ScanCount int     // keys asked for by one SCAN
 
 	Checkpoint string // a folder, "target" or "none"
 	Job        string // safe as a file name
@@ -75,10 +74,6 @@ type Environment struct {
 	Prompt func(question string) (string, error) // asks on the terminal, without echo
 }
 
-// defaultMaxCommand is a quarter of the default memory; with less memory the
-// default shrinks with it.
-const defaultMaxCommand = 64 << 20
-
 // minMemory is the least memory that an import works with, in bytes.
 const minMemory = 32 << 20
 
@@ -107,7 +102,6 @@ func Load(fs *pflag.FlagSet, env Environment) (*Import, error) {
 	c.RateKeys = v.rate("rate-keys")
 	c.RateBytes = v.bytes("rate-bytes", 0)
 	c.Memory = v.bytes("memory", minMemory)
-	c.MaxCommand = v.maxCommand(c.Memory)
 	c.ScanCount = v.count("scan-count")
 
 	c.Job = v.job(c.Source, c.Target)

@@ -84,7 +84,6 @@ var settings = []setting{
 	{name: "rate-bytes", group: groupLimits, preset: "0", usage: "at most `SIZE` a second, such as 50MiB; 0 is no limit"},
 	{name: "memory", group: groupLimits, preset: "256MiB", usage: "stay under `SIZE` of memory, at least 32MiB"},
 	{name: "scan-count", group: groupLimits, preset: "1000", usage: "ask a live source for `N` keys at a time"},
-	{name: "max-command", group: groupLimits, usage: "rebuild larger values in parts of at most `SIZE` (default 64MiB, or a quarter of --memory if that is less)"},
 
 	{name: "checkpoint", group: groupCheckpoint, usage: "where progress is kept: `DIR` (default .slotferry/JOB), target for the cluster itself, or none"},
 	{name: "job", group: groupCheckpoint, usage: "`NAME` of this import (default made from source and target)"},

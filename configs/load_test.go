@@ -92,7 +92,7 @@ func wantOneError(t testing.TB, err error, where, says string) {
 func TestDefaults(t *testing.T) {
 	c := mustLoad(t)
 	if c.OnExists != "fail" || c.OnUnsupported != "fail" || c.Functions != "replace" || c.FailFast || c.Restart ||
-		c.RetryFor != 5*time.Minute || c.RateKeys != 0 || c.RateBytes != 0 || c.Memory != 256<<20 || c.MaxCommand != 64<<20 ||
+		c.RetryFor != 5*time.Minute || c.RateKeys != 0 || c.RateBytes != 0 || c.Memory != 256<<20 ||
 		c.ScanCount != 1000 || c.Output != "auto" || c.AddressMap != nil || len(c.Warnings) != 0 {
 		t.Errorf("defaults are %+v", c)
 	}
@@ -155,8 +155,6 @@ func TestAmounts(t *testing.T) {
 		{"--memory=32MiB", 32 << 20, func(c *Import) int64 { return c.Memory }},
 		{"--memory=1GB", 1e9, func(c *Import) int64 { return c.Memory }},
 		{"--memory=67108864", 64 << 20, func(c *Import) int64 { return c.Memory }},
-		{"--memory=64MiB", 16 << 20, func(c *Import) int64 { return c.MaxCommand }},
-		{"--max-command=1 MiB", 1 << 20, func(c *Import) int64 { return c.MaxCommand }},
 		{"--rate-bytes=1.5kb", 1500, func(c *Import) int64 { return c.RateBytes }},
 		{"--rate-bytes=0", 0, func(c *Import) int64 { return c.RateBytes }},
 		{"--rate-keys=2.5e3", 2500, func(c *Import) int64 { return int64(c.RateKeys) }},
@@ -182,8 +180,6 @@ func TestWrongValues(t *testing.T) {
 		{"--memory=9EiB", "more than any machine has"},
 		{"--memory=100EiB", "more than any machine has"},
 		{"--memory=" + strings.Repeat("9", 400), "more than any machine has"},
-		{"--max-command=0", "at least 64 KiB"},
-		{"--max-command=1GiB", "more than the memory of 256 MiB"},
 		{"--rate-bytes=5MiB/s", "is no size"},
 		{"--rate-keys=-1", "is no rate"},
 		{"--rate-keys=NaN", "is no rate"},
