@@ -122,7 +122,10 @@ func (l *lane) written(c *chunk, n int) {
 // answer takes the answer to the next entry of a chunk, of which the head was
 // read.
 func (l *lane) answer(c *chunk, r *resp.Reader, h resp.Head, out *outbox) error {
-	if c.asking { // the answer to ASKING itself tells nothing; the next one does
+	if c.asking { // the answer to ASKING itself tells little; the next one does
+		if h.Kind == '-' && classify(h.Line) == forbidden {
+			return fmt.Errorf("%w: %s answered %q to ASKING, which keys of a slot on its way to another node need", ErrDenied, l.addr, h.Line)
+		}
 		var err error
 		if h, err = r.Head(); err != nil {
 			return lost(err)
@@ -137,15 +140,18 @@ func (l *lane) answer(c *chunk, r *resp.Reader, h resp.Head, out *outbox) error 
 	}
 	i := c.next
 	x := &c.entries[i]
-	switch classify(h.Line) {
+	v := classify(h.Line)
+	if v != pause && v != forbidden && l.failing.Load() {
+		l.well() // a node that knows what to do with a key is well
+	}
+	switch v {
 	case moved, ask:
 		slot, addr, ok := redirection(h.Line, l.addr)
 		if !ok {
 			return fmt.Errorf("%w: %q", resp.ErrProtocol, h.Line)
 		}
-		addr = l.cluster.opts.AddressMap.Dial(addr)
-		asking := classify(h.Line) == ask
-		to := l.cluster.redirected(slot, addr, asking)
+		asking := v == ask
+		to := l.cluster.redirected(slot, l.cluster.reach(addr, ""), asking)
 		if err := l.overdue(x, string(h.Line)); err != nil {
 			return err
 		}
@@ -166,10 +172,14 @@ func (l *lane) answer(c *chunk, r *resp.Reader, h resp.Head, out *outbox) error 
 		}
 		x.segment.Done(checkpoint.Skipped, 1, 0, 0)
 	case badValue:
-		if c.restampable(i) {
+		switch {
+		case !c.sound(i):
+			c.next++
+			return l.cluster.refuse(l, c, i, fmt.Sprintf("the value was damaged before it came here: its checksum is wrong (%q)", h.Line), false)
+		case c.restampable(i):
 			l.cluster.count.restamped.Add(1)
 			out.add(l, c, i, false).restampLast() // the copy: the writer may still hold the chunk
-		} else {
+		default:
 			c.next++
 			return l.cluster.refuse(l, c, i, l.cluster.unsupported(x.typ, string(h.Line)), true)
 		}
@@ -192,7 +202,7 @@ func (l *lane) park(c *chunk, i int, why string) {
 	l.resting = why
 	last := len(l.parked) - 1
 	if last < 0 || c.body != nil || l.parked[last].body != nil || !l.parked[last].room(c, i) {
-		l.parked = append(l.parked, l.cluster.budget.force(c.entrySize(i), 0))
+		l.parked = append(l.parked, l.cluster.budget.force(c.entrySize(i), c.bodyBytes()))
 		last++
 	}
 	l.parked[last].take(c, i)

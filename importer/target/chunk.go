@@ -2,6 +2,7 @@ package target
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -180,6 +181,14 @@ func (c *chunk) entrySize(i int) int {
 	return c.entries[i].end - c.entries[i].start + len(askingWord)
 }
 
+// bodyBytes is the memory that the chunk's body takes beside buf.
+func (c *chunk) bodyBytes() int64 {
+	if c.body == nil {
+		return 0
+	}
+	return int64(len(c.body.bytes))
+}
+
 // room reports whether an entry of another chunk fits without growing buf.
 func (c *chunk) room(from *chunk, i int) bool {
 	return len(c.buf)+from.entrySize(i) <= cap(c.buf)
@@ -208,6 +217,27 @@ func (c *chunk) footerOf(i int) []byte {
 	return nil
 }
 
+// sound reports whether the checksum that came with a payload is right, so that
+// another one may take its place. A checksum of 0 means that none was made.
+func (c *chunk) sound(i int) bool {
+	footer := c.footerOf(i)
+	if footer == nil { // made here
+		return true
+	}
+	sum := rdbparse.CRC64(0, []byte{c.entries[i].typ})
+	if c.body == nil {
+		p := c.entries[i].payload.of(c.buf)
+		sum = rdbparse.CRC64(sum, p[1:len(p)-footerBytes])
+	} else if c.body.each(func(part []byte) error {
+		sum = rdbparse.CRC64(sum, part)
+		return nil
+	}) != nil {
+		return false
+	}
+	want := binary.LittleEndian.Uint64(footer[2:])
+	return want == 0 || want == rdbparse.CRC64(sum, footer[:2])
+}
+
 // restampable reports whether a lower RDB version than the payload's knows its
 // type.
 func (c *chunk) restampable(i int) bool {
@@ -233,9 +263,14 @@ func (c *chunk) restampLast() {
 }
 
 // bodyError is a value that can't be read any more while it is being sent.
-type bodyError struct{ err error }
+type bodyError struct {
+	key []byte
+	err error
+}
 
-func (e *bodyError) Error() string { return e.err.Error() }
+func (e *bodyError) Error() string {
+	return fmt.Sprintf("key %q: its value can't be read from the file any more (is it being changed?): %v", clipped(e.key), e.err)
+}
 func (e *bodyError) Unwrap() error { return e.err }
 
 // write sends what is unanswered. moved is called after each part that went out.
@@ -257,6 +292,10 @@ func (c *chunk) write(conn net.Conn, moved func()) error {
 		return err
 	}
 	if err := c.body.each(send); err != nil {
+		var gone *bodyError
+		if errors.As(err, &gone) {
+			gone.key = clone(c.entries[0].key.of(c.buf))
+		}
 		return err
 	}
 	var tail []byte
@@ -286,7 +325,7 @@ func (b *body) each(send func([]byte) error) error {
 			if err == nil || err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
-			return &bodyError{fmt.Errorf("read a large value again: %w", err)}
+			return &bodyError{err: err}
 		}
 		if err := send(part[:n]); err != nil {
 			return err

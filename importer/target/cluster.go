@@ -50,7 +50,7 @@ func (e *KeyError) Error() string {
 // Options is how the target is reached and treated. Zero fields take the
 // defaults noted.
 type Options struct {
-	Seeds           []string          // host:port of any nodes
+	Seeds           []string          // host:port of any nodes, announced addresses among them or not
 	Endpoint        endpoint.Endpoint // credentials and TLS, the same for all nodes
 	AddressMap      route.AddressMap
 	Skip            bool          // leave keys that exist alone; otherwise they are replaced
@@ -100,9 +100,9 @@ type Cluster struct {
 	mu        sync.Mutex
 	lanes     map[string]*lane // by address
 	clients   map[string]*redis.Client
-	start     func(*lane) // while running
+	names     map[string]string // announced host names, by address
+	start     func(*lane)       // while running
 	refreshed time.Time
-	patches   atomic.Int64 // MOVED replies since the last refresh
 	asked     chan struct{}
 	finished  chan struct{}
 	finish    sync.Once
@@ -121,8 +121,12 @@ func New(o Options) *Cluster {
 	o.setDefaults()
 	c := &Cluster{
 		opts: o, log: o.Log, encoding: encoding{replace: !o.Skip, relative: o.RelativeTTL},
-		lanes: map[string]*lane{}, clients: map[string]*redis.Client{},
+		lanes: map[string]*lane{}, clients: map[string]*redis.Client{}, names: map[string]string{},
 		asked: make(chan struct{}, 1), finished: make(chan struct{}),
+	}
+	c.opts.Seeds = nil
+	for _, s := range o.Seeds {
+		c.opts.Seeds = append(c.opts.Seeds, c.reach(s, ""))
 	}
 	c.budget = newBudget(o.Memory, c.hungry)
 	return c
@@ -146,6 +150,8 @@ func (c *Cluster) Table() *route.Table { return c.routing.Load().table }
 // until one of them has to give up.
 func (c *Cluster) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
+	following, unfollow := context.WithCancel(gctx)
+	defer unfollow()
 	c.mu.Lock()
 	c.start = func(l *lane) { g.Go(func() error { return l.run(gctx) }) }
 	for _, l := range c.lanes {
@@ -153,24 +159,31 @@ func (c *Cluster) Run(ctx context.Context) error {
 	}
 	c.mu.Unlock()
 	g.Go(func() error {
-		c.follow(gctx)
+		c.follow(following)
 		return nil
 	})
 	g.Go(func() error {
+		defer unfollow()
+		defer c.closeLanes()
 		select {
 		case <-c.finished:
+			return c.budget.drained(gctx)
 		case <-gctx.Done():
 			return context.Cause(gctx)
 		}
-		if err := c.budget.drained(gctx); err != nil {
-			return err
-		}
-		for _, l := range c.allLanes() {
-			l.close()
-		}
-		return nil
 	})
 	return g.Wait()
+}
+
+// closeLanes lets the lanes end when they are empty. A lane that a later look
+// at the topology makes has nothing to do and is not started.
+func (c *Cluster) closeLanes() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.start = nil
+	for _, l := range c.lanes {
+		l.close()
+	}
 }
 
 // Send queues a record for the master of a slot, under a name. It waits while
@@ -244,12 +257,15 @@ func (c *Cluster) Client() *redis.ClusterClient {
 		},
 		// It authenticates too, and nodes are asked for by their announced names in redirections.
 		Dialer: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			return c.opts.Endpoint.With(c.opts.AddressMap.Dial(addr)).Dial(ctx)
+			if c.Table().Holds(addr) { // the map was applied
+				return c.node(addr).Dial(ctx)
+			}
+			return c.node(c.reach(addr, "")).Dial(ctx)
 		},
 	})
 }
 
-// Close ends the connections that Open and the topology needed.
+// Close ends the connections that Inspect, Load and the topology needed.
 func (c *Cluster) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

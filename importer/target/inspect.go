@@ -77,7 +77,7 @@ func (c *Cluster) inspectMaster(ctx context.Context, client *redis.Client, m *pr
 	m.Keys -= c.ownKeys(ctx, client, m.Keys)
 	if limit, err := client.ConfigGet(ctx, "proto-max-bulk-len").Result(); err == nil {
 		if n, err := strconv.ParseInt(limit["proto-max-bulk-len"], 10, 64); err == nil && n > 0 {
-			c.opts.MaxBulk = n
+			c.opts.MaxBulk = min(c.opts.MaxBulk, n)
 		}
 	}
 	denied, onKey, err := preflight.Denied(ctx, client, []preflight.Probe{
@@ -87,7 +87,7 @@ func (c *Cluster) inspectMaster(ctx context.Context, client *redis.Client, m *pr
 		return "", err
 	}
 	if len(denied) > 0 {
-		found.Block("target_rights", "ACL SETUSER <user> ~* +restore +cluster|slots +cluster|info +cluster|nodes +info +time +dbsize, on every node",
+		found.Block("target_rights", "ACL SETUSER <user> ~* +restore +asking +cluster|slots +cluster|info +cluster|nodes +info +time +dbsize, on every node",
 			"the user may not run %s on %s", strings.Join(denied, ", "), m.Addr)
 	}
 	if len(onKey) > 0 {
@@ -155,7 +155,7 @@ func (c *Cluster) unreachable(found *preflight.Findings, err error) {
 	case errors.Is(err, endpoint.ErrAuth), strings.Contains(text, "WRONGPASS"), strings.Contains(text, "NOAUTH"), strings.Contains(text, "AUTH <password> called without"):
 		found.Block("target_auth", "see --target-password-file, --target-askpass, SLOTFERRY_TARGET_USERNAME and SLOTFERRY_TARGET_PASSWORD", "the target refuses user or password: %v", err)
 	case errors.As(err, &reply) && strings.Contains(text, "NOPERM"):
-		found.Block("target_rights", "ACL SETUSER <user> +cluster|slots +cluster|info +cluster|nodes +info +time +dbsize +restore", "the target: %v", err)
+		found.Block("target_rights", "ACL SETUSER <user> +cluster|slots +cluster|info +cluster|nodes +info +time +dbsize +restore +asking", "the target: %v", err)
 	default:
 		found.Block("target_unreachable", "see that a node of the cluster answers there (redis-cli -h … -p … ping), with or without TLS as it should be", "no node of the target answers: %v", err)
 	}

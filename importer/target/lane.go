@@ -22,7 +22,6 @@ import (
 type lane struct {
 	cluster *Cluster
 	addr    string
-	node    endpoint.Endpoint
 
 	open *chunk // being filled; the dispatching goroutine's alone
 
@@ -52,8 +51,8 @@ var (
 	errStalled  = errors.New("no answer")
 )
 
-func newLane(c *Cluster, addr string, node endpoint.Endpoint) *lane {
-	l := &lane{cluster: c, addr: addr, node: node}
+func newLane(c *Cluster, addr string) *lane {
+	l := &lane{cluster: c, addr: addr}
 	l.work = sync.NewCond(&l.mu)
 	return l
 }
@@ -92,7 +91,7 @@ func (l *lane) run(ctx context.Context) error {
 			return stop
 		}
 	}
-	return ctx.Err()
+	return context.Cause(ctx)
 }
 
 // wait blocks until there is something to send; false means that the lane is
@@ -115,7 +114,10 @@ func (l *lane) wakeAll() {
 
 // session is the life of one connection.
 func (l *lane) session(ctx context.Context) error {
-	conn, err := l.node.Dial(ctx)
+	conn, err := l.cluster.node(l.addr).Dial(ctx)
+	if errors.Is(err, endpoint.ErrAuth) {
+		return fmt.Errorf("%w: %s: %w", ErrDenied, l.addr, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -145,7 +147,6 @@ func (l *lane) write(ctx context.Context, conn net.Conn) error {
 		if err != nil {
 			return err
 		}
-		moved()
 		err = c.write(conn, moved)
 		l.wrote(c)
 		if err != nil {
@@ -184,6 +185,7 @@ func (l *lane) next(ctx context.Context) (*chunk, error) {
 			l.writing = c
 			c.from, c.size = c.unanswered()
 			l.sent += c.size
+			l.progress.Store(time.Now().UnixNano()) // the watch has seen nothing move while nothing was owed
 			if len(l.queue) == 0 {
 				l.cluster.budget.wake() // a hungry lane may justify more memory
 			}
@@ -224,8 +226,7 @@ func (l *lane) patience() time.Duration {
 // topology again and hands over what is not this lane's any more. An error
 // means that the job must stop.
 func (l *lane) recover(ctx context.Context, err error) error {
-	var gone *bodyError
-	if errors.As(err, &gone) {
+	if final(err) {
 		return err
 	}
 	now := time.Now()
@@ -238,6 +239,8 @@ func (l *lane) recover(ctx context.Context, err error) error {
 	if l.resting != "" {
 		err = errors.New(l.resting)
 		l.resting = ""
+	} else {
+		l.cluster.count.lost.Add(1)
 	}
 	if err == nil {
 		err = errors.New("the connection was closed")
@@ -252,9 +255,6 @@ func (l *lane) recover(ctx context.Context, err error) error {
 	oldest := stamp(l.queue[:unanswered], now)
 	l.mu.Unlock()
 
-	if errors.Is(err, endpoint.ErrAuth) {
-		return fmt.Errorf("%w: %s: %w", ErrDenied, l.addr, err)
-	}
 	if since.Before(oldest) {
 		oldest = since
 	}
@@ -268,6 +268,15 @@ func (l *lane) recover(ctx context.Context, err error) error {
 	l.cluster.refresh(ctx)
 	l.handOver()
 	return nil
+}
+
+// final reports whether an error of a session ends the job: a connection more
+// would not mend it.
+func final(err error) bool {
+	var gone *bodyError
+	var key *KeyError
+	var patience *PatienceError
+	return errors.Is(err, ErrDenied) || errors.As(err, &gone) || errors.As(err, &key) || errors.As(err, &patience)
 }
 
 // takeBack puts parked and unanswered chunks before the queue and returns their

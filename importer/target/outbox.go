@@ -26,11 +26,7 @@ func (o *outbox) add(to *lane, from *chunk, i int, asking bool) *chunk {
 		c = nil
 	}
 	if c == nil {
-		var extra int64
-		if from.body != nil {
-			extra = int64(len(from.body.bytes))
-		}
-		c = o.cluster.budget.force(from.entrySize(i), extra)
+		c = o.cluster.budget.force(from.entrySize(i), from.bodyBytes())
 		c.asking = asking
 		o.chunks[d] = c
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
+	"github.com/slotferry/slotferry/importer/endpoint"
 	"github.com/slotferry/slotferry/importer/record"
 )
 
@@ -39,6 +40,8 @@ func (c *Cluster) Load(ctx context.Context, p record.Program) error {
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case errors.Is(err, endpoint.ErrAuth):
+			return fmt.Errorf("%w: %w", ErrDenied, err)
 		case errors.As(err, &reply) && classify([]byte(reply.Error())) != pause:
 			if c.opts.SkipUnsupported && unknownCommand(reply) {
 				c.log.Warn("the target knows no functions; library left out", zap.String("library", libraryName(p.Code)))

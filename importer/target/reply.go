@@ -37,13 +37,24 @@ func classify(line []byte) verdict {
 	case "NOPERM", "NOAUTH", "WRONGPASS", "DENIED":
 		return forbidden
 	case "ERR":
-		for _, s := range []string{"Bad data format", "DUMP payload version or checksum"} {
-			if bytes.HasPrefix(rest, []byte(s)) {
-				return badValue
+		for _, e := range errs {
+			if bytes.HasPrefix(rest, []byte(e.text)) {
+				return e.means
 			}
 		}
 	}
 	return failKey
+}
+
+// errs are the replies with the word ERR that are not about one key only.
+var errs = []struct {
+	text  string
+	means verdict
+}{
+	{"Bad data format", badValue},
+	{"DUMP payload version or checksum", badValue},
+	{"max number of clients", pause}, // said instead of the first answer; the connection ends
+	{"unknown command", forbidden},   // RESTORE or ASKING was renamed
 }
 
 // redirection reads "MOVED 3999 127.0.0.1:6381" or "ASK …". Without a host

@@ -2,7 +2,6 @@ package target
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -15,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
+	"github.com/slotferry/slotferry/importer/endpoint"
 	"github.com/slotferry/slotferry/importer/route"
 )
 
@@ -32,9 +32,43 @@ func (c *Cluster) client(addr string) *redis.Client {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.clients[addr] == nil {
-		c.clients[addr] = c.opts.Endpoint.With(addr).Client()
+		c.clients[addr] = c.nodeLocked(addr).Client()
 	}
 	return c.clients[addr]
+}
+
+// reach returns where to dial a node that is known as host:port, and keeps the
+// name that its certificate may bear: the one that it announces beside its
+// address, or the one that the address map replaces.
+func (c *Cluster) reach(known, name string) string {
+	addr := c.opts.AddressMap.Dial(known)
+	if host, _, err := net.SplitHostPort(known); name == "" && err == nil && addr != known && net.ParseIP(host) == nil {
+		name = host
+	}
+	if name != "" {
+		c.mu.Lock()
+		c.names[addr] = name
+		c.mu.Unlock()
+	}
+	return addr
+}
+
+// node returns the way to the node at an address.
+func (c *Cluster) node(addr string) endpoint.Endpoint {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nodeLocked(addr)
+}
+
+// nodeLocked lets the certificate of a node that announces a host name bear
+// that, unless one name holds for all of them.
+func (c *Cluster) nodeLocked(addr string) endpoint.Endpoint {
+	e := c.opts.Endpoint.With(addr)
+	if host := c.names[addr]; host != "" && e.TLS != nil && e.TLS.ServerName == "" {
+		e.TLS = e.TLS.Clone()
+		e.TLS.ServerName = host
+	}
+	return e
 }
 
 // view is the topology as one node sees it.
@@ -162,7 +196,7 @@ func (c *Cluster) master(node []any, from string) route.Master {
 	} else if net.ParseIP(host) == nil {
 		m.Host = host
 	}
-	m.Addr = c.opts.AddressMap.Dial(net.JoinHostPort(host, fmt.Sprint(node[1])))
+	m.Addr = c.reach(net.JoinHostPort(host, fmt.Sprint(node[1])), m.Host)
 	return m
 }
 
@@ -194,23 +228,12 @@ func (c *Cluster) laneLocked(m route.Master) *lane {
 	if l := c.lanes[m.Addr]; l != nil {
 		return l
 	}
-	node := c.opts.Endpoint.With(m.Addr)
-	if node.TLS != nil && node.TLS.ServerName == "" && m.Host != "" {
-		node.TLS = withName(node.TLS, m.Host)
-	}
-	l := newLane(c, m.Addr, node)
+	l := newLane(c, m.Addr)
 	c.lanes[m.Addr] = l
 	if c.start != nil {
 		c.start(l)
 	}
 	return l
-}
-
-// withName lets the certificate of a node that announces a host name bear that.
-func withName(t *tls.Config, host string) *tls.Config {
-	t = t.Clone()
-	t.ServerName = host
-	return t
 }
 
 // redirected notes a MOVED or ASK and returns the lane of the node it names.
@@ -243,8 +266,6 @@ func (c *Cluster) follow(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			return
-		case <-c.finished:
 			return
 		case <-c.asked:
 		}
@@ -302,7 +323,6 @@ func (c *Cluster) laneOf(slot uint16) *lane {
 // troubled tells the operator that a node holds things up: at the first
 // setback, and then at each doubling.
 func (c *Cluster) troubled(l *lane, failures int, err error) {
-	c.count.lost.Add(1)
 	if failures&(failures-1) == 0 {
 		c.log.Warn("node holds its share back; trying again",
 			zap.String("node", l.addr), zap.Int("attempt", failures), zap.Error(err),
