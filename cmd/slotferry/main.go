@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"github.com/slotferry/slotferry/configs"
@@ -34,6 +35,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	redis.SetLogger(silence{}) // every error it would print is returned too
 	err := rootCommand().ExecuteContext(ctx)
 	var told *toldError
 	if err != nil && !errors.As(err, &told) {
@@ -41,6 +43,11 @@ func run() int {
 	}
 	return exitCode(err)
 }
+
+// silence keeps go-redis from printing on its own.
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
 
 // toldError is an error that the operator has been told already.
 type toldError struct{ err error }
