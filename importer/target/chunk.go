@@ -130,8 +130,11 @@ func (e encoding) add(c *chunk, r *record.Record, name []byte, slot uint16, seg 
 	if r.Footer != nil {
 		b = append(b, r.Footer...)
 	} else if !isLarge(r) {
-		b = binary.LittleEndian.AppendUint16(b, r.Version)
-		b = binary.LittleEndian.AppendUint64(b, rdbparse.CRC64(0, b[payload:]))
+		sum := r.Sum
+		if sum == 0 {
+			sum = rdbparse.CRC64(0, b[payload:])
+		}
+		b = rdbparse.AppendFooter(b, r.Version, sum)
 	}
 	if !isLarge(r) {
 		x.payload = span{payload, len(b) - payload}

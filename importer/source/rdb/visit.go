@@ -53,12 +53,15 @@ func (v *visit) fill(e *rdbparse.Entry) {
 	r := &v.record
 	*r = record.Record{
 		DB: e.DB, Key: e.Key, Type: e.Type, Value: e.Value, Owned: e.Owned,
-		Version: rdbparse.LowestVersion(e.Type), ExpireAt: e.ExpireAt,
+		Version: rdbparse.LowestVersion(e.Type), Sum: e.Sum, ExpireAt: e.ExpireAt,
 	}
 	c := v.source.opts.Choice
 	switch {
 	case !c.DB(e.DB) || !c.Key(e.DB, e.Key) || !c.Type(typeName(v.vendor, e)):
 		r.Fate = record.Filtered
+	case e.Meta != nil:
+		r.Fate = record.Refused
+		r.Reason = "it carries a module's metadata, which RESTORE of a lone value would lose"
 	case e.Dropped:
 		r.Fate = record.Refused
 		r.Reason = fmt.Sprintf("its value of %d bytes does not fit into the memory allowed, and %s can't be read twice; import from a file, or give more --memory",
