@@ -85,11 +85,6 @@ func (t *Table) Owner(slot uint16) (Master, error) {
 	return t.masters[i], nil
 }
 
-// Holds reports whether a master is dialled at addr.
-func (t *Table) Holds(addr string) bool {
-	return slices.ContainsFunc(t.masters, func(m Master) bool { return m.Addr == addr })
-}
-
 // Counts returns the number of slots of each master, by index into Masters.
 func (t *Table) Counts() []int {
 	n := make([]int, len(t.masters))

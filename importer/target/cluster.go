@@ -255,12 +255,8 @@ func (c *Cluster) Client() *redis.ClusterClient {
 			c.refresh(ctx)
 			return clusterSlots(c.Table()), nil
 		},
-		// It authenticates too, and nodes are asked for by their announced names in redirections.
 		Dialer: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			if c.Table().Holds(addr) { // the map was applied
-				return c.node(addr).Dial(ctx)
-			}
-			return c.node(c.reach(addr, "")).Dial(ctx)
+			return c.node(c.dialled(addr)).Dial(ctx)
 		},
 	})
 }

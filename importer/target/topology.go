@@ -330,6 +330,26 @@ func (c *Cluster) troubled(l *lane, failures int, err error) {
 	}
 }
 
+// asItStands marks an address of the table for go-redis, which would otherwise
+// take the host away from loopback addresses, and not know them from the
+// announced ones in redirections.
+const asItStands = "="
+
+// dialled returns where to dial what go-redis asks for.
+func (c *Cluster) dialled(addr string) string {
+	if known, ok := strings.CutPrefix(addr, asItStands); ok {
+		return known
+	}
+	if host, port, err := net.SplitHostPort(addr); err == nil && host == "" { // unknown-endpoint, in a redirection
+		for _, m := range c.Table().Masters() {
+			if strings.HasSuffix(m.Addr, ":"+port) {
+				return m.Addr
+			}
+		}
+	}
+	return c.reach(addr, "")
+}
+
 // clusterSlots is the table in go-redis' terms.
 func clusterSlots(t *route.Table) []redis.ClusterSlot {
 	var out []redis.ClusterSlot
@@ -338,11 +358,12 @@ func clusterSlots(t *route.Table) []redis.ClusterSlot {
 		if err != nil {
 			continue
 		}
-		if last := len(out) - 1; last >= 0 && out[last].End == slot-1 && out[last].Nodes[0].Addr == m.Addr {
+		addr := asItStands + m.Addr
+		if last := len(out) - 1; last >= 0 && out[last].End == slot-1 && out[last].Nodes[0].Addr == addr {
 			out[last].End = slot
 			continue
 		}
-		out = append(out, redis.ClusterSlot{Start: slot, End: slot, Nodes: []redis.ClusterNode{{ID: m.ID, Addr: m.Addr}}})
+		out = append(out, redis.ClusterSlot{Start: slot, End: slot, Nodes: []redis.ClusterNode{{ID: m.ID, Addr: addr}}})
 	}
 	return out
 }
