@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 while IFS=: read -r file name; do
     package=./$(dirname "$file")
     echo "fuzz $name in $package"
-    if ! out=$(go test "$package" -run='^$' -fuzz="^$name\$" -fuzztime="$time" 2>&1); then
+    if ! out=$(go test "$package" -run='^$' -fuzz="^$name\$" -fuzztime="$time" -fuzzminimizetime=20x 2>&1); then
         printf '%s\n' "$out"
         exit 1
     fi
