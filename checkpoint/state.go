@@ -38,7 +38,9 @@ type Checkpoint struct {
 	Runs    int       `json:"runs"`
 	Total   int64     `json:"total"` // keys in the source, 0 if not known
 	Done    bool      `json:"done"`  // finished: the next run begins anew
-	State   State     `json:"state"`
+	// PlainDB is the one database whose keys keep their names, nil before the first.
+	PlainDB *int  `json:"plain_db,omitempty"`
+	State   State `json:"state"`
 }
 
 // Identity says which source or target a checkpoint is about.

@@ -21,7 +21,7 @@ type Counts struct {
 	Filtered  int64 `json:"filtered"`  // left out by the choice of keys
 	Failed    int64 `json:"failed"`    // could not be written; Failures names them
 	Bytes     int64 `json:"bytes"`     // serialized values and keys written
-	Permanent int64 `json:"permanent"` // of Written: without an expiry
+	Permanent int64 `json:"permanent"` // of Written: without an expiry, since the source was last begun anew
 }
 
 // Plus returns the sum of both.
@@ -216,6 +216,9 @@ func (t *Tracker) advance() {
 		}
 		t.safe.Position = s.end
 		t.safe.Counts = t.safe.Counts.Plus(s.take())
+		if isBeginning(s.end) {
+			t.safe.Counts.Permanent = 0 // they will be written, and counted, again
+		}
 		if room := KeepFailures - len(t.safe.Failures); room > 0 && len(s.failures) > 0 {
 			t.safe.Failures = append(t.safe.Failures, s.failures[:min(room, len(s.failures))]...)
 		}
@@ -224,6 +227,12 @@ func (t *Tracker) advance() {
 		done++
 	}
 	t.segments = append(t.segments[:0], t.segments[done:]...)
+}
+
+// isBeginning tells whether a source yields everything from there on.
+func isBeginning(p record.Position) bool {
+	p.RunID = ""
+	return p == record.Position{}
 }
 
 // take returns the segment's counts and clears them.

@@ -88,8 +88,8 @@ type Job struct {
 	store   Store
 	saved   checkpoint.Checkpoint // what the store holds, or would
 	resumed bool
-	before  int64 // keys in the target before this run
 
+	plainDB atomic.Int64 // the one database whose keys keep their names, -1 before the first
 	tracker atomic.Pointer[checkpoint.Tracker]
 	offset  atomic.Int64 // of the last mark, in a file
 	phase   atomic.Pointer[string]
@@ -116,6 +116,7 @@ func New(o Options) *Job {
 		o.Notify = func(preflight.Findings) {}
 	}
 	j := &Job{opts: o, log: o.Log}
+	j.plainDB.Store(-1)
 	j.enter("preflight")
 	return j
 }
@@ -153,7 +154,17 @@ func (j *Job) begin(ctx context.Context) error {
 		j.saved.Started = j.begun
 		j.saved.Total = j.source.Total()
 	}
+	if j.resumed && !j.surveyed() && j.opts.Choice.Renames() {
+		j.log.Info("beginning anew: names that went by in an earlier run are not known, so that two keys of one new name would go unseen")
+		j.saved.State, j.saved.PlainDB = checkpoint.State{}, nil
+	}
+	if db := j.saved.PlainDB; db != nil {
+		j.plainDB.Store(int64(*db))
+	}
 	if err := j.save(ctx, j.saved.State); err != nil {
+		if context.Cause(ctx) != nil {
+			return ErrInterrupted
+		}
 		f := preflight.Findings{}
 		f.Block("checkpoint_unusable", "name a folder that can be written and has room: --checkpoint DIR", "%v", err)
 		return &preflight.Error{Blockers: f}
@@ -162,6 +173,10 @@ func (j *Job) begin(ctx context.Context) error {
 	j.offset.Store(j.saved.State.Position.Offset)
 	return nil
 }
+
+// surveyed tells whether this run or the one that began the job has looked at
+// the whole source beforehand.
+func (j *Job) surveyed() bool { return j.source.Keys != nil || j.saved.Total > 0 }
 
 // copy streams the source into the target's lanes until all is answered.
 func (j *Job) copy(ctx context.Context) error {
@@ -192,7 +207,7 @@ func (j *Job) copy(ctx context.Context) error {
 	})
 	g.Go(func() error { return j.keepSaving(work, answered) })
 	if err := g.Wait(); err != nil {
-		return err
+		return context.Cause(work) // what ended it first: that draining took too long, for one
 	}
 	return streamErr
 }
@@ -230,6 +245,9 @@ func (j *Job) save(ctx context.Context, s checkpoint.State) error {
 	c := j.saved
 	c.State = s
 	c.Saved = time.Now()
+	if db := int(j.plainDB.Load()); db >= 0 {
+		c.PlainDB = &db
+	}
 	c.Seconds += time.Since(j.begun).Seconds()
 	if j.store == nil {
 		return nil

@@ -122,13 +122,12 @@ func (j *Job) checkTarget(found *preflight.Findings) {
 		found.Block("target_not_empty", "--on-exists replace lets the source win, --on-exists skip lets the target win; or empty the target",
 			"the target holds %d keys already", j.target.Keys)
 	case j.resumed && j.target.Keys < written/2:
-		found.Block("target_lost_keys", "--restart copies everything again",
+		found.Block("target_lost_keys", "--restart copies everything again; with --on-exists replace if the target is not empty",
 			"the checkpoint says that %d keys without expiry were written, but the target holds only %d: was it emptied?", written, j.target.Keys)
 	case j.resumed && j.target.Keys < written:
-		found.Warn("target_lost_keys", "if nobody deleted keys there, --restart copies everything again",
+		found.Warn("target_lost_keys", "if nobody deleted keys there, --restart with --on-exists replace copies everything again",
 			"the checkpoint says that %d keys without expiry were written, the target holds %d", written, j.target.Keys)
 	}
-	j.before = j.target.Keys
 }
 
 // checkDatabases refuses several databases, unless maps keep them apart.
@@ -168,6 +167,13 @@ func collision(key []byte, db int) error {
 	var f preflight.Findings
 	f.Block("collision", "choose other prefixes for --db-map or --rename-prefix",
 		"two keys would get the same name in the target, one of them %q of db %d", key[:min(len(key), 128)], db)
+	return &MidwayError{&preflight.Error{Blockers: f}}
+}
+
+func collisionsUnknown() error {
+	var f preflight.Findings
+	f.Block("collisions_unknown", "name every database that has keys in --db-map (--db-map 0= leaves names as they are), choose prefixes that few keys begin with, or import from a file, which is looked at beforehand",
+		"whether two keys would get the same name in the target can't be told while reading this source once")
 	return &MidwayError{&preflight.Error{Blockers: f}}
 }
 

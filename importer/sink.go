@@ -22,8 +22,8 @@ type sink struct {
 	name    []byte
 	now     int64 // Unix milliseconds, of the last mark
 	flushed time.Time
-	plainDB int // the one database whose keys keep their names, -1 before the first
-	stream  *choice.Collisions
+	plainDB int                // Job.plainDB, for this goroutine
+	stream  *choice.Collisions // of a source that could not be looked at beforehand
 	keys    *rate.Limiter
 	bytes   *rate.Limiter
 }
@@ -32,8 +32,8 @@ type sink struct {
 const flushEvery = 20 * time.Millisecond
 
 func newSink(ctx context.Context, j *Job) *sink {
-	s := &sink{ctx: ctx, job: j, tracker: j.tracker.Load(), now: time.Now().UnixMilli(), plainDB: -1}
-	if j.source.Keys == nil { // could not be looked at beforehand
+	s := &sink{ctx: ctx, job: j, tracker: j.tracker.Load(), now: time.Now().UnixMilli(), plainDB: int(j.plainDB.Load())}
+	if !j.surveyed() {
 		s.stream = j.opts.Choice.Collisions(nil, 0)
 	}
 	if r := j.opts.RateKeys; r > 0 {
@@ -57,8 +57,13 @@ func (s *sink) Record(r *record.Record) error {
 		return err
 	}
 	c := s.job.opts.Choice
-	if s.stream != nil && s.stream.Both(r.DB, r.Key) {
-		return collision(r.Key, r.DB)
+	if s.stream != nil {
+		if s.stream.Both(r.DB, r.Key) {
+			return collision(r.Key, r.DB)
+		}
+		if s.stream.Full() || s.stream.Late() {
+			return collisionsUnknown()
+		}
 	}
 	s.name = s.name[:0]
 	name := c.Name(s.name, r.DB, r.Key)
@@ -88,6 +93,7 @@ func (s *sink) oneDatabase(db int) error {
 	}
 	if s.plainDB < 0 {
 		s.plainDB = db
+		s.job.plainDB.Store(int64(db))
 		return nil
 	}
 	var f preflight.Findings

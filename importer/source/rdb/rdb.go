@@ -40,6 +40,9 @@ type Source struct {
 	size   int64
 }
 
+// headerBytes is the magic and the version that an RDB begins with.
+const headerBytes = 9
+
 // A mark is made after this many bytes or entries, whichever comes first.
 const (
 	markBytes   = 256 << 10
@@ -79,6 +82,9 @@ func (s *Source) Stream(ctx context.Context, from record.Position, sink record.S
 	input, stop := s.input(ctx)
 	defer stop()
 	w, err := s.walker(input, from)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
 	if err != nil {
 		return err
 	}
@@ -92,10 +98,11 @@ func (s *Source) Stream(ctx context.Context, from record.Position, sink record.S
 			return v.end()
 		}
 		if err != nil {
+			// What came before is whole, and need not be read again.
 			if cause := context.Cause(ctx); cause != nil {
-				return cause
+				err = cause
 			}
-			return err
+			return errors.Join(err, v.mark())
 		}
 		if err := v.entry(e); err != nil {
 			return err
@@ -125,6 +132,7 @@ func (s *Source) input(ctx context.Context) (r io.Reader, stop func()) {
 func (s *Source) walker(input io.Reader, from record.Position) (*rdbparse.Walker, error) {
 	o := rdbparse.Options{
 		Name: s.name, Seekable: s.file != nil, BufferMax: s.opts.MaxValue, InlineMax: record.LargeBytes,
+		SumValues: true,
 	}
 	if s.file != nil {
 		if _, err := s.file.Seek(0, io.SeekStart); err != nil {
@@ -156,17 +164,23 @@ func (s *Source) walker(input io.Reader, from record.Position) (*rdbparse.Walker
 // checksum of what it skips, that it is the stream the checkpoint is about.
 func (s *Source) skip(input io.Reader, to record.Position) (rdbparse.Header, error) {
 	s.log.Info("skipping what was imported before", zap.Int64("bytes", to.Offset))
-	first, err := s.stream.Peek(9)
-	if err != nil {
-		return rdbparse.Header{}, fmt.Errorf("%s: %w", s.name, err)
+	var first bytes.Buffer
+	sum := &checksum{}
+	n, err := io.CopyN(io.MultiWriter(&first, sum), input, min(headerBytes, to.Offset))
+	if err == nil {
+		var more int64
+		more, err = io.CopyN(sum, input, to.Offset-n)
+		n += more
 	}
-	head, err := rdbparse.NewWalker(bytes.NewReader(first), rdbparse.Options{Name: s.name})
+	if errors.Is(err, io.EOF) {
+		err = rdbparse.ErrTruncated
+	}
+	if err != nil {
+		return rdbparse.Header{}, fmt.Errorf("%s ends at %d, before the checkpoint's offset %d: %w", s.name, n, to.Offset, err)
+	}
+	head, err := rdbparse.NewWalker(&first, rdbparse.Options{Name: s.name})
 	if err != nil {
 		return rdbparse.Header{}, err
-	}
-	sum := &checksum{}
-	if n, err := io.CopyN(sum, input, to.Offset); err != nil {
-		return rdbparse.Header{}, fmt.Errorf("%s ends at %d, before the checkpoint's offset %d: %w", s.name, n, to.Offset, rdbparse.ErrTruncated)
 	}
 	if sum.crc != to.CRC {
 		return rdbparse.Header{}, fmt.Errorf("%s: the first %d bytes are not those of the interrupted run (checksum %016x, want %016x); --restart begins anew",

@@ -130,7 +130,7 @@ func (p *pipe) readTime() (int64, error) {
 	}
 	var parts [2]int64
 	for i := range parts {
-		b, err := p.bulk("TIME")
+		b, err := p.bulk("TIME", numberMax)
 		if err != nil {
 			return 0, err
 		}

@@ -37,7 +37,6 @@ type pipe struct {
 	pages  []*page // not read to the end; the last may not be asked for to the end
 	spare  []*page
 	owed   []debt // what will be answered, in order
-	scans  int    // SCANs among it
 	groups int    // groups among it
 	values int64  // values read, and their bytes, for the mean
 	bytes  int64
@@ -53,6 +52,7 @@ type page struct {
 	keys  []span
 	asked int    // keys asked for
 	read  int    // keys read
+	left  int    // keys left out by name or slot, which are not in keys
 	next  uint64 // cursor of the page after it, 0 for none
 }
 
@@ -179,7 +179,6 @@ func (p *pipe) appendScan(b []byte, cursor uint64) []byte {
 		b = resp.AppendBulk(b, []byte(types[0]))
 	}
 	p.owed = append(p.owed, debt{})
-	p.scans++
 	return b
 }
 
@@ -213,13 +212,12 @@ func (p *pipe) send() error {
 }
 
 // readPage reads the answer to a SCAN. Keys that are left out by name or slot
-// are told at once and never asked for.
+// are never asked for.
 func (p *pipe) readPage() error {
-	p.scans--
 	if err := p.array(2, "SCAN"); err != nil {
 		return err
 	}
-	cursor, err := p.bulk("SCAN")
+	cursor, err := p.bulk("SCAN", numberMax)
 	if err != nil {
 		return err
 	}
@@ -235,15 +233,12 @@ func (p *pipe) readPage() error {
 		return p.wire(fmt.Errorf("%w: SCAN without keys", resp.ErrProtocol))
 	}
 	for range h.N {
-		key, err := p.bulk("SCAN")
+		key, err := p.bulk("SCAN", p.source.opts.MaxValue)
 		if err != nil {
 			return err
 		}
 		if !p.chosen(key) {
-			p.record = record.Record{DB: p.record.DB, Key: key, Fate: record.Filtered}
-			if err := p.sink.Record(&p.record); err != nil {
-				return err
-			}
+			g.left++
 			continue
 		}
 		start := len(g.data)
@@ -291,6 +286,13 @@ func (p *pipe) finished(g *page) error {
 	for {
 		if len(p.pages) > 0 {
 			p.pages = append(p.pages[:0], p.pages[1:]...)
+		}
+		// Told only now, so that they count on their own page's side of the mark.
+		for range g.left {
+			p.record = record.Record{DB: p.record.DB, Fate: record.Filtered}
+			if err := p.sink.Record(&p.record); err != nil {
+				return err
+			}
 		}
 		pos := record.Position{DB: p.record.DB, Cursor: g.next, RunID: p.runID}
 		if g.next == 0 {
@@ -340,8 +342,11 @@ func (p *pipe) array(n int64, command string) error {
 	return nil
 }
 
-// bulk reads one bulk string that is there.
-func (p *pipe) bulk(command string) ([]byte, error) {
+// numberMax is the longest number in bytes: 64 bits, unsigned.
+const numberMax = 20
+
+// bulk reads one bulk string that is there, of limit bytes at most.
+func (p *pipe) bulk(command string, limit int64) ([]byte, error) {
 	h, err := p.r.Head()
 	if err != nil {
 		return nil, p.wire(err)
@@ -351,6 +356,10 @@ func (p *pipe) bulk(command string) ([]byte, error) {
 	}
 	if h.Kind != '$' || h.N < 0 {
 		return nil, p.wire(fmt.Errorf("%w: answer to %s", resp.ErrProtocol, command))
+	}
+	if h.N > limit {
+		return nil, fmt.Errorf("%s answered with a word of %d bytes, which does not fit into the %d allowed; give more --memory if that is a key's name",
+			command, h.N, limit)
 	}
 	b, _, err := p.r.Body(h.N)
 	return b, p.wire(err)
