@@ -91,10 +91,7 @@ func TestAnnouncedNames(t *testing.T) {
 	})
 	t.Run("host names that lead nowhere", func(t *testing.T) {
 		prefer(t, "hostname")
-		_, found := New(o).Inspect(t.Context())
-		if !found.Blockers().Has("master_unreachable") {
-			t.Errorf("found %v", found)
-		}
+		finds(t, o, "master_unreachable", host(0))
 	})
 	t.Run("no names at all", func(t *testing.T) {
 		prefer(t, "unknown-endpoint")
@@ -137,8 +134,6 @@ func TestTLSNames(t *testing.T) {
 		o := o
 		o.Endpoint.TLS = o.Endpoint.TLS.Clone()
 		o.Endpoint.TLS.ServerName = "redis.example"
-		if _, found := New(o).Inspect(t.Context()); !found.Blockers().Has("target_unreachable") {
-			t.Errorf("found %v", found)
-		}
+		finds(t, o, "target_unreachable", "redis.example")
 	})
 }
