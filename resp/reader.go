@@ -136,14 +136,11 @@ func (r *Reader) collect(n int64) ([]byte, error) {
 			r.r += k
 			continue
 		}
-		k, err := r.src.Read(body[len(body):cap(body)])
-		body = body[:len(body)+k]
-		if k > 0 && r.onFill != nil {
-			r.onFill()
-		}
-		if k == 0 && err != nil {
+		k, err := r.read(body[len(body):cap(body)])
+		if err != nil {
 			return nil, unexpected(err)
 		}
+		body = body[:len(body)+k]
 	}
 	return body, nil
 }
@@ -235,20 +232,26 @@ func (r *Reader) fill() error {
 		r.w = copy(r.buf, r.buf[r.r:r.w])
 		r.r = 0
 	}
+	n, err := r.read(r.buf[r.w:])
+	r.w += n
+	return err
+}
+
+// read returns at least one byte or an error.
+func (r *Reader) read(p []byte) (int, error) {
 	for range 100 {
-		n, err := r.src.Read(r.buf[r.w:])
-		r.w += n
+		n, err := r.src.Read(p)
 		if n > 0 {
 			if r.onFill != nil {
 				r.onFill()
 			}
-			return nil
+			return n, nil
 		}
 		if err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return io.ErrNoProgress
+	return 0, io.ErrNoProgress
 }
 
 func (r *Reader) lineEnd(b []byte) error {
