@@ -69,7 +69,7 @@ func (m *meter) left(p importer.Progress) (time.Duration, bool) {
 		return 0, false
 	}
 	const longest = 1000 * 3600
-	if seconds > longest {
+	if seconds > longest || seconds < 1 {
 		return 0, false
 	}
 	return time.Duration(seconds * float64(time.Second)).Round(time.Second), true

@@ -103,7 +103,11 @@ func account(s importer.Summary) string {
 		b.WriteString(strings.TrimRight(line, " \n") + "\n")
 	}
 	b.WriteString("\n")
-	b.WriteString(masters(s.Masters))
+	column := "keys written"
+	if s.Runs > 1 {
+		column = "keys written by this run"
+	}
+	b.WriteString(masters(s.Masters, column))
 	if r := s.Retries; r != (target.Retries{}) {
 		fmt.Fprintf(&b, "\n  on the way: %d MOVED, %d ASK, %d told to wait, %d setbacks of nodes, %d values relabelled\n", r.Moved, r.Ask, r.Paused, r.Lost, r.Restamped)
 	}
@@ -118,13 +122,13 @@ func noteIf(n int64, note string) string {
 }
 
 // masters is a table of what each master received in this run.
-func masters(list []target.Master) string {
+func masters(list []target.Master, column string) string {
 	if len(list) == 0 {
 		return ""
 	}
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "  master\tslots\tkeys written\tbytes\n")
+	fmt.Fprintf(w, "  master\tslots\t%s\tbytes\n", column)
 	for _, m := range list {
 		fmt.Fprintf(w, "  %s\t%d\t%s\t%s\n", m.Addr, m.Slots, humanize.Comma(m.Keys), humanize.IBytes(uint64(m.Bytes)))
 	}
