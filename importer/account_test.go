@@ -208,10 +208,7 @@ func TestLargeAndOdd(t *testing.T) {
 	c := emptyCluster(t)
 	src := source(t, sandbox.Options{})
 	ctx, client := t.Context(), src.Client()
-	for _, s := range append(c.Nodes[:3:3], src) { // compressing noise takes most of the time
-		must(t, s.Client().ConfigSet(ctx, "rdbcompression", "no").Err())
-		defer s.Client().ConfigSet(ctx, "rdbcompression", "yes")
-	}
+	uncompressed(t, src)
 	noise := func(n int) string {
 		b := make([]byte, n)
 		x := uint32(1)

@@ -378,6 +378,16 @@ func inDB(t testing.TB, s *sandbox.Server, db int) *redis.Client {
 	return c
 }
 
+// uncompressed keeps the servers and the cluster from compressing values for
+// SAVE and DUMP, which takes most of the time where they are large.
+func uncompressed(t testing.TB, servers ...*sandbox.Server) {
+	t.Helper()
+	for _, s := range append(shared.cluster.Nodes[:3:3], servers...) {
+		must(t, s.Client().ConfigSet(t.Context(), "rdbcompression", "no").Err())
+		t.Cleanup(func() { s.Client().ConfigSet(context.Background(), "rdbcompression", "yes") })
+	}
+}
+
 func must(t testing.TB, errs ...error) {
 	t.Helper()
 	for _, err := range errs {
