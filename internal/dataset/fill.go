@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
@@ -263,8 +264,8 @@ func kindOf(i int) (kind string, j int) {
 }
 
 // Values are slices of two long strings: drawing every byte would take longer
-// than the server takes to store it.
-var randomBytes, words = func() (string, string) {
+// than the server takes to store it. They are made when they are first needed.
+var material = sync.OnceValues(func() (randomBytes, words string) {
 	r := rand.New(rand.NewPCG(11, 11))
 	b := make([]byte, 1<<20)
 	for i := range b {
@@ -276,10 +277,11 @@ var randomBytes, words = func() (string, string) {
 		text.WriteString(vocabulary[r.IntN(len(vocabulary))] + " ")
 	}
 	return string(b), text.String()
-}()
+})
 
 // random returns n bytes that don't compress.
 func (f *filler) random(n int) string {
+	randomBytes, _ := material()
 	if n >= len(randomBytes) {
 		return strings.Repeat(randomBytes, n/len(randomBytes)) + randomBytes[:n%len(randomBytes)]
 	}
@@ -289,6 +291,7 @@ func (f *filler) random(n int) string {
 
 // text returns n bytes that compress.
 func (f *filler) text(n int) string {
+	_, words := material()
 	at := f.r.IntN(len(words) - n)
 	return words[at : at+n]
 }

@@ -109,6 +109,7 @@ func (s *Source) survey(ctx context.Context, facts *preflight.Source, found *pre
 	keys := map[int]int64{}
 	unknown := map[string]int64{}
 	names := c.Collisions(nil, 0)
+	db, count := -1, int64(0) // of the database being walked: a map for each key would cost
 	visit := func(e *rdbparse.Entry) {
 		if e.Kind == rdbparse.KindFunction {
 			facts.Libraries++
@@ -116,7 +117,11 @@ func (s *Source) survey(ctx context.Context, facts *preflight.Source, found *pre
 		if e.Kind != rdbparse.KindKey || !c.DB(e.DB) {
 			return
 		}
-		keys[e.DB]++
+		if e.DB != db {
+			keys[db] += count
+			db, count = e.DB, 0
+		}
+		count++
 		if e.Module != "" {
 			unknown[e.Module]++
 		}
@@ -125,6 +130,8 @@ func (s *Source) survey(ctx context.Context, facts *preflight.Source, found *pre
 		}
 	}
 	err := s.look(ctx, names == nil, visit)
+	keys[db] += count
+	delete(keys, -1)
 	facts.Keys = keys
 	if cause := context.Cause(ctx); cause != nil {
 		found.Block("interrupted", "", "%v", cause)
