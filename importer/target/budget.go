@@ -39,7 +39,7 @@ func (b *budget) fits(n int64) bool {
 // ahead of a wait: what is still being filled must be sent, or nothing is ever
 // answered.
 func (b *budget) chunk(ctx context.Context, n int, extra int64, before func()) (*chunk, error) {
-	charge := int64(max(n, chunkBytes)) + extra
+	charge := charge(n, extra)
 	b.mu.Lock()
 	if !b.fits(charge) {
 		b.mu.Unlock()
@@ -75,8 +75,12 @@ func (b *budget) room(ctx context.Context, n int64, before func()) error {
 func (b *budget) force(n int, extra int64) *chunk {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.take(n, int64(max(n, chunkBytes))+extra)
+	return b.take(n, charge(n, extra))
 }
+
+// charge is the memory of a chunk with room for n bytes and of extra bytes
+// beside it.
+func charge(n int, extra int64) int64 { return max(int64(n), chunkCharge) + extra }
 
 func (b *budget) take(n int, charge int64) *chunk {
 	b.used += charge
@@ -86,7 +90,10 @@ func (b *budget) take(n int, charge int64) *chunk {
 		c.charged = charge
 		return c
 	}
-	return &chunk{buf: make([]byte, 0, max(n, chunkBytes)), charged: charge}
+	if n > chunkBytes {
+		return &chunk{buf: make([]byte, 0, n), charged: charge}
+	}
+	return &chunk{buf: make([]byte, 0, chunkBytes), entries: make([]entry, 0, chunkEntries), charged: charge}
 }
 
 // release takes a chunk back.

@@ -11,7 +11,7 @@ import (
 func TestBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hungry atomic.Bool
-		b := newBudget(8*chunkBytes, hungry.Load)
+		b := newBudget(8*chunkCharge, hungry.Load)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		take := func(n int, extra int64) *chunk {
 			t.Helper()
@@ -77,7 +77,7 @@ func TestBudget(t *testing.T) {
 		}
 		// The end of the context ends every wait.
 		why := errors.New("why")
-		last := take(100, 8*chunkBytes)
+		last := take(100, 8*chunkCharge)
 		failed := make(chan error, 3)
 		go func() { failed <- b.room(ctx, 1, func() {}) }()
 		go func() { failed <- b.drained(ctx) }()

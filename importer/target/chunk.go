@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"time"
+	"unsafe"
 
 	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer/record"
@@ -17,6 +18,13 @@ import (
 // chunkBytes is the size of a write: commands are gathered in chunks of this
 // many bytes. A longer command has a chunk of its own.
 const chunkBytes = 256 << 10
+
+// chunkEntries is the most commands of a chunk: what is known about very short
+// ones takes more memory than they do.
+const chunkEntries = 1024
+
+// chunkCharge is the memory of a chunk of the usual size, in bytes.
+const chunkCharge = chunkBytes + chunkEntries*int64(unsafe.Sizeof(entry{}))
 
 // footerBytes is what ends a DUMP payload: 2 bytes RDB version, 8 bytes CRC64.
 const footerBytes = 10
@@ -192,9 +200,12 @@ func (c *chunk) bodyBytes() int64 {
 	return int64(len(c.body.bytes))
 }
 
+// fits reports whether a command of n bytes fits without growing buf.
+func (c *chunk) fits(n int) bool { return len(c.buf)+n <= cap(c.buf) && len(c.entries) < chunkEntries }
+
 // room reports whether an entry of another chunk fits without growing buf.
 func (c *chunk) room(from *chunk, i int) bool {
-	return len(c.buf)+from.entrySize(i) <= cap(c.buf)
+	return c.fits(from.entrySize(i))
 }
 
 // unanswered returns where in buf the first entry without an answer begins, and

@@ -206,7 +206,7 @@ func (c *Cluster) Send(ctx context.Context, r *record.Record, name []byte, slot 
 		l.push(ch)
 		return nil
 	}
-	if l.open != nil && len(l.open.buf)+size > cap(l.open.buf) {
+	if l.open != nil && !l.open.fits(size) {
 		c.seal(l)
 	}
 	if l.open == nil {
