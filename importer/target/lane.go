@@ -38,12 +38,20 @@ type lane struct {
 	trouble  time.Time // of the first setback in a row
 	why      string    // the last one's reason
 
+	// What the operator was told; run's and the reader's, which take turns.
+	told       bool
+	quiet      time.Duration
+	quietUntil time.Time
+
 	queued   atomic.Int32 // length of queue, for those who may not lock
 	failing  atomic.Bool  // failures > 0
 	progress atomic.Int64 // Unix nanoseconds of the last byte that moved
 	keys     atomic.Int64
 	bytes    atomic.Int64
 }
+
+// longestQuiet is how long a lane's trouble goes unmentioned at most.
+const longestQuiet = time.Minute
 
 var (
 	errRest     = errors.New("the node asked to wait")
@@ -261,7 +269,7 @@ func (l *lane) recover(ctx context.Context, err error) error {
 	if waited := now.Sub(oldest); waited > l.cluster.opts.RetryFor {
 		return &PatienceError{Addr: l.addr, Waited: waited, Err: err}
 	}
-	l.cluster.troubled(l, failures, err)
+	l.tell(failures, err)
 	if err := sleep(ctx, backoff(failures)); err != nil {
 		return err
 	}
@@ -338,13 +346,32 @@ func (l *lane) handOver() {
 	out.flush()
 }
 
+// tell lets the operator know that the node holds things up: at once, and then
+// less and less often, for a node can take most keys and refuse some for long.
+func (l *lane) tell(failures int, err error) {
+	now := time.Now()
+	if now.Before(l.quietUntil) {
+		return
+	}
+	if now.Sub(l.quietUntil) > longestQuiet {
+		l.quiet = time.Second
+	}
+	l.quietUntil = now.Add(l.quiet)
+	l.quiet = min(2*l.quiet, longestQuiet)
+	l.told = true
+	l.cluster.log.Warn("node holds its share back; trying again",
+		zap.String("node", l.addr), zap.Int("attempt", failures), zap.Error(err),
+		zap.Duration("for_at_most", l.cluster.opts.RetryFor))
+}
+
 // well notes that the node answered as it should.
 func (l *lane) well() {
 	l.mu.Lock()
-	was, since := l.failures, l.trouble
+	since := l.trouble
 	l.clear()
 	l.mu.Unlock()
-	if was > 0 {
+	if l.told {
+		l.told = false
 		l.cluster.log.Info("node answers again", zap.String("node", l.addr), zap.Duration("after", time.Since(since).Round(time.Millisecond)))
 	}
 }

@@ -101,6 +101,33 @@ func TestSetbacks(t *testing.T) {
 		}
 	})
 
+	t.Run("interrupted", func(t *testing.T) {
+		fresh(t)
+		s := begin(t, nodes, options(nodes))
+		s.must(s.numbered(1000))
+		s.c.Flush()
+		why := errors.New("why")
+		s.cancel(why)
+		<-s.done
+		if !errors.Is(s.err, why) {
+			t.Errorf("the lanes ended with %v", s.err)
+		}
+		if err := s.numbered(100_000); !errors.Is(err, why) {
+			t.Errorf("sending ended with %v", err)
+		}
+	})
+
+	t.Run("a master found after the end", func(t *testing.T) {
+		fresh(t)
+		s := begin(t, nodes, options(nodes))
+		s.must(s.numbered(100))
+		s.finish()
+		s.c.adopt(s.c.Table().With(0, nobody(t)))
+		if s.c.start != nil {
+			t.Error("a lane that nobody waits for was started")
+		}
+	})
+
 	t.Run("rights taken away", func(t *testing.T) {
 		fresh(t)
 		for _, n := range nodes.Nodes {

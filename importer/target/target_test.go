@@ -76,6 +76,7 @@ type sending struct {
 	next    int                // of the numbered pairs
 	migrate bool               // MIGRATE carries the time left, not the time of expiry
 	ctx     context.Context
+	cancel  context.CancelCauseFunc
 	err     error // of Run
 	done    chan struct{}
 }
@@ -118,14 +119,14 @@ func newSending(t *testing.T, nodes *sandbox.Cluster, o Options) *sending {
 }
 
 func (s *sending) run() {
-	ctx, cancel := context.WithCancel(s.t.Context())
-	s.ctx = ctx
+	ctx, cancel := context.WithCancelCause(s.t.Context())
+	s.ctx, s.cancel = ctx, cancel
 	go func() {
 		defer close(s.done)
 		s.err = s.c.Run(ctx)
-		cancel() // a job stops sending when its lanes give up
+		cancel(s.err) // a job stops sending when its lanes give up
 	}()
-	s.t.Cleanup(func() { cancel(); <-s.done })
+	s.t.Cleanup(func() { cancel(nil); <-s.done })
 }
 
 // record sends any record, under its own key.

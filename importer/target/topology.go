@@ -320,16 +320,6 @@ func (c *Cluster) laneOf(slot uint16) *lane {
 	return now.lanes[max(0, now.table.Index(slot))]
 }
 
-// troubled tells the operator that a node holds things up: at the first
-// setback, and then at each doubling.
-func (c *Cluster) troubled(l *lane, failures int, err error) {
-	if failures&(failures-1) == 0 {
-		c.log.Warn("node holds its share back; trying again",
-			zap.String("node", l.addr), zap.Int("attempt", failures), zap.Error(err),
-			zap.Duration("for_at_most", c.opts.RetryFor))
-	}
-}
-
 // asItStands marks an address of the table for go-redis, which would otherwise
 // take the host away from loopback addresses, and not know them from the
 // announced ones in redirections.
