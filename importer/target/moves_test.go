@@ -73,6 +73,7 @@ func TestMoves(t *testing.T) {
 		fresh(t)
 		s := begin(t, nodes, options(nodes))
 		s.migrate = true
+		s.prefix = func(i int) string { return tagOf(i % 200) }
 		s.while(func() {
 			for slot := range 40 {
 				do(t, b, "CLUSTER", "SETSLOT", slot, "IMPORTING", id(t, nodes, a))
@@ -143,6 +144,34 @@ func TestMoves(t *testing.T) {
 		s.finish()
 	})
 
+	t.Run("slots on their way while connections are cut and memory is short", func(t *testing.T) {
+		fresh(t)
+		o := options(nodes)
+		o.Memory, o.Window = 2<<20, 64<<10
+		s := begin(t, nodes, o)
+		s.migrate = true
+		const first, last = 1000, 1040
+		s.prefix = func(i int) string { return tagOf(first + i%(3*(last-first))) } // a third of them moves
+		s.while(func() {
+			for slot := first; slot < last; slot++ {
+				do(t, b, "CLUSTER", "SETSLOT", slot, "IMPORTING", id(t, nodes, a))
+				do(t, a, "CLUSTER", "SETSLOT", slot, "MIGRATING", id(t, nodes, b))
+				ask := s.c.Retries().Ask
+				eventually(t, "an ASK", func() bool { return s.c.Retries().Ask > ask })
+				for _, n := range nodes.Nodes {
+					killClients(t, n)
+				}
+				moveKeys(t, a, b, slot)
+				settle(t, nodes, b, slot)
+			}
+		})
+		s.finish()
+		s.counts(len(s.want), 0)
+		if r := s.c.Retries(); r.Moved == 0 || r.Lost == 0 {
+			t.Errorf("%+v", r)
+		}
+	})
+
 	t.Run("redis-cli reshard", func(t *testing.T) {
 		fresh(t)
 		cli := filepath.Join(filepath.Dir(a.Binary), "redis-cli")
@@ -154,7 +183,7 @@ func TestMoves(t *testing.T) {
 				slots = append(slots, slot)
 			}
 		}
-		s.prefix = func(i int) string { return tagOf(slots[i%len(slots)]) }
+		s.prefix = func(i int) string { return tagOf(slots[i%20*50]) } // few, so that keys come while their slot moves
 		s.while(func() {
 			out, err := exec.CommandContext(t.Context(), cli, "--cluster", "reshard", a.Addr, "--cluster-from", id(t, nodes, a),
 				"--cluster-to", id(t, nodes, b), "--cluster-slots", "1000", "--cluster-yes", "--cluster-replace").CombinedOutput()

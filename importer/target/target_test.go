@@ -23,6 +23,13 @@ import (
 	"github.com/slotferry/slotferry/rdbparse"
 )
 
+// go-redis prints what its callers are told anyway.
+func init() { redis.SetLogger(silence{}) }
+
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
 // patience bounds waiting for what must come. A test that meets it has failed.
 const patience = 60 * time.Second
 
@@ -74,7 +81,8 @@ type sending struct {
 	want    map[string]pair
 	prefix  func(i int) string // of the key of the i-th numbered pair; none
 	next    int                // of the numbered pairs
-	migrate bool               // MIGRATE carries the time left, not the time of expiry
+	marks   int64
+	migrate bool // MIGRATE carries the time left, not the time of expiry
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	err     error // of Run
@@ -162,7 +170,10 @@ func (s *sending) numbered(n int) error {
 	return nil
 }
 
-func (s *sending) mark() { s.tracker.Mark(record.Position{Offset: int64(len(s.want))}) }
+func (s *sending) mark() {
+	s.marks++
+	s.tracker.Mark(record.Position{Offset: s.marks})
+}
 
 // must ends the test on an error of sending.
 func (s *sending) must(err error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/route"
+	"github.com/slotferry/slotferry/internal/dataset"
 	"github.com/slotferry/slotferry/internal/sandbox"
 	"github.com/slotferry/slotferry/internal/sandbox/sandboxtest"
 	"github.com/slotferry/slotferry/rdbparse"
@@ -84,6 +85,8 @@ func TestValues(t *testing.T) {
 			})
 		}
 	})
+
+	t.Run("every type", func(t *testing.T) { testEveryType(t, nodes) })
 
 	t.Run("payloads that are refused", func(t *testing.T) {
 		empty(t, nodes)
@@ -282,6 +285,43 @@ func TestValues(t *testing.T) {
 		s.must(s.numbered(100))
 		s.finish()
 	})
+}
+
+// testEveryType carries a data set with all types and odd names, as its source
+// dumps it.
+func testEveryType(t *testing.T, nodes *sandbox.Cluster) {
+	empty(t, nodes)
+	ctx, source := t.Context(), sandboxtest.Server(t, sandbox.Options{}).Client()
+	if _, err := dataset.Fill(ctx, source, dataset.Mixed(3000)); err != nil {
+		t.Fatal(err)
+	}
+	keys := source.Keys(ctx, "*").Val()
+	s := begin(t, nodes, options(nodes))
+	for i, key := range keys {
+		payload, err := source.Dump(ctx, key).Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		expiry, err := source.Do(ctx, "PEXPIRETIME", key).Int64()
+		if err != nil {
+			t.Fatal(err)
+		}
+		footer := len(payload) - footerBytes
+		r := &record.Record{
+			Key: []byte(key), Type: payload[0], Value: payload[1:footer], Footer: payload[footer:],
+			ExpireAt: max(0, expiry), Owned: i%10 == 0,
+		}
+		s.must(s.record(r))
+	}
+	if err := s.ended(); err != nil {
+		t.Fatal(err)
+	}
+	s.balanced()
+	s.counts(len(keys), 0)
+	report, err := dataset.Compare(ctx, source, nodes.Client(), dataset.CompareOptions{})
+	if err != nil || !report.OK() || report.Compared != len(keys) {
+		t.Errorf("%v, %v", report, err)
+	}
 }
 
 type openFile struct {
