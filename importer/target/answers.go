@@ -68,7 +68,7 @@ func (l *lane) first() *chunk {
 func (l *lane) retire(c *chunk) {
 	l.mu.Lock()
 	l.inflight = l.inflight[1:]
-	l.sent -= c.size
+	l.sent.Add(-int64(c.size))
 	c.answered = l.writing == c
 	release := !c.answered
 	l.mu.Unlock()

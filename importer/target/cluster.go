@@ -97,6 +97,8 @@ type Cluster struct {
 
 	routing atomic.Pointer[routing]
 
+	pushes atomic.Int64 // chunks handed to lanes
+
 	mu        sync.Mutex
 	lanes     map[string]*lane // by address
 	clients   map[string]*redis.Client
@@ -305,8 +307,9 @@ func (c *Cluster) unsupported(typ byte, line string) string {
 }
 
 func (c *Cluster) hungry() bool {
-	for _, l := range c.routing.Load().lanes {
-		if l.queued.Load() == 0 {
+	lanes := c.routing.Load().lanes
+	for _, l := range lanes {
+		if l.hungry(len(lanes)) {
 			return true
 		}
 	}

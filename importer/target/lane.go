@@ -31,7 +31,6 @@ type lane struct {
 	inflight []*chunk // sent, or being sent; the first one is being answered
 	parked   []*chunk // answered with "not now"
 	writing  *chunk   // in the writer's hands
-	sent     int      // bytes in flight
 	resting  string   // why nothing may be sent on this connection any more, "" if it may
 	closing  bool
 	failures int       // setbacks in a row
@@ -44,6 +43,8 @@ type lane struct {
 	quietUntil time.Time
 
 	queued   atomic.Int32 // length of queue, for those who may not lock
+	sent     atomic.Int64 // bytes in flight; changed under mu
+	lastPush atomic.Int64 // Cluster.pushes at that time
 	failing  atomic.Bool  // failures > 0
 	progress atomic.Int64 // Unix nanoseconds of the last byte that moved
 	keys     atomic.Int64
@@ -71,6 +72,7 @@ func (l *lane) push(c *chunk) {
 	l.setQueue(append(l.queue, c))
 	l.mu.Unlock()
 	l.work.Broadcast()
+	l.lastPush.Store(l.cluster.pushes.Add(1))
 }
 
 // setQueue replaces the queue. The caller holds mu.
@@ -186,13 +188,13 @@ func (l *lane) next(ctx context.Context) (*chunk, error) {
 			return nil, ctx.Err()
 		case l.resting != "" && len(l.inflight) == 0:
 			return nil, errRest
-		case l.resting == "" && len(l.queue) > 0 && (l.sent < l.cluster.opts.Window || len(l.inflight) == 0):
+		case l.resting == "" && len(l.queue) > 0 && (l.sent.Load() < int64(l.cluster.opts.Window) || len(l.inflight) == 0):
 			c := l.queue[0]
 			l.setQueue(l.queue[1:])
 			l.inflight = append(l.inflight, c)
 			l.writing = c
 			c.from, c.size = c.unanswered()
-			l.sent += c.size
+			l.sent.Add(int64(c.size))
 			l.progress.Store(time.Now().UnixNano()) // the watch has seen nothing move while nothing was owed
 			if len(l.queue) == 0 {
 				l.cluster.budget.wake() // a hungry lane may justify more memory
@@ -203,6 +205,18 @@ func (l *lane) next(ctx context.Context) (*chunk, error) {
 		}
 		l.work.Wait()
 	}
+}
+
+// starving is how many chunks went to other lanes, for each lane there is,
+// before a lane counts as one that the source has nothing for.
+const starving = 16
+
+// hungry reports whether reading further would give the node work that it will
+// soon be out of: nothing waits, what it has not answered is a small part of
+// the window, and of late the source had something for it.
+func (l *lane) hungry(lanes int) bool {
+	return l.queued.Load() == 0 && l.sent.Load() < int64(l.cluster.opts.Window)/4 &&
+		l.cluster.pushes.Load()-l.lastPush.Load() < int64(starving*lanes)
 }
 
 // watch ends the session when something is in flight and nothing moves.
@@ -298,7 +312,8 @@ func (l *lane) takeBack() int {
 			l.cluster.budget.release(c)
 		}
 	}
-	l.inflight, l.parked, l.sent = nil, nil, 0
+	l.inflight, l.parked = nil, nil
+	l.sent.Store(0)
 	l.setQueue(append(back, l.queue...))
 	return len(back)
 }
@@ -386,7 +401,12 @@ func (l *lane) clear() {
 func (l *lane) describe(id string, slots int) Master {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Master{Addr: l.addr, ID: id, Slots: slots, Keys: l.keys.Load(), Bytes: l.bytes.Load(), Status: l.why}
+	m := Master{Addr: l.addr, ID: id, Slots: slots, Keys: l.keys.Load(), Bytes: l.bytes.Load(), Status: l.why}
+	const noteworthy = 2 * time.Second
+	if still := time.Since(time.Unix(0, l.progress.Load())); m.Status == "" && len(l.inflight) > 0 && still > noteworthy {
+		m.Status = fmt.Sprintf("no answer for %s", still.Round(time.Second))
+	}
+	return m
 }
 
 // shuffle spreads questions over nodes.
