@@ -91,14 +91,24 @@ func runImport(ctx context.Context, c *configs.Import, stdin io.Reader, stdout i
 	return summary, nil
 }
 
-// budgetShare is the part of --memory for records on their way.
+// budgetShare is the part of --memory for records on their way, the values of a
+// live source among them.
 func budgetShare(memory int64) int64 { return memory * 5 / 8 }
 
+// streamShare is the part of --memory for the longest value of a stream, which
+// takes half as much again while it is gathered. Records on their way then have
+// a quarter.
+func streamShare(memory int64) int64 { return memory / 2 }
+
 func targetOptions(c *configs.Import, log *zap.Logger) target.Options {
+	memory := budgetShare(c.Memory)
+	if c.Source.Kind == configs.KindStdin {
+		memory = c.Memory / 4
+	}
 	o := target.Options{
 		Seeds: c.Target.Seeds, Endpoint: c.Target.Endpoint, AddressMap: c.AddressMap,
 		Skip: c.OnExists == string(importer.Skip), SkipUnsupported: c.OnUnsupported == "skip",
-		FailFast: c.FailFast, RetryFor: c.RetryFor, Memory: budgetShare(c.Memory), Log: log,
+		FailFast: c.FailFast, RetryFor: c.RetryFor, Memory: memory, Log: log,
 		Functions: map[string]target.Functions{
 			"replace": target.ReplaceFunctions, "skip": target.SkipFunctions, "fail": target.FailFunctions,
 		}[c.Functions],
@@ -119,7 +129,7 @@ func newSource(c *configs.Import, keys *choice.Choice, cluster *target.Cluster, 
 		})
 		return s, func() { _ = s.Close() }
 	case configs.KindStdin:
-		s := rdb.New(rdb.Options{Stream: stdin, Choice: keys, MaxValue: c.Memory / 4, Log: log})
+		s := rdb.New(rdb.Options{Stream: stdin, Choice: keys, MaxValue: streamShare(c.Memory), Room: cluster.Room, Log: log})
 		return s, func() { _ = s.Close() }
 	}
 	s := rdb.New(rdb.Options{Path: c.Source.Path, Choice: keys, Log: log})

@@ -27,7 +27,11 @@ type Options struct {
 	// MaxValue is the longest value in bytes that is held in memory, for a
 	// Stream; longer ones are refused by name. A file's values have no limit.
 	MaxValue int64
-	Log      *zap.Logger
+	// Room waits until there is room for that many bytes beside what is on its
+	// way. It is asked for after each large value of a Stream, so that the next
+	// one has its place; nil does not wait.
+	Room func(ctx context.Context, bytes int64) error
+	Log  *zap.Logger
 }
 
 // Source is an RDB file or stream.
@@ -52,6 +56,9 @@ const (
 // New returns the source; Inspect opens it.
 func New(o Options) *Source {
 	s := &Source{opts: o, name: o.Path, log: o.Log}
+	if s.opts.Room == nil {
+		s.opts.Room = func(context.Context, int64) error { return nil }
+	}
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
@@ -106,6 +113,11 @@ func (s *Source) Stream(ctx context.Context, from record.Position, sink record.S
 		}
 		if err := v.entry(e); err != nil {
 			return err
+		}
+		if e.Owned {
+			if err := s.opts.Room(ctx, s.opts.MaxValue); err != nil {
+				return err
+			}
 		}
 	}
 }
