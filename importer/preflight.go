@@ -187,7 +187,11 @@ func (j *Job) checkTogether(found *preflight.Findings) {
 			j.source.RDB, v, v.RDB())
 	}
 	if j.source.Libraries > 0 && !oldest.Version.AtLeast(7, 0) {
-		found.Block("functions", "upgrade the target to 7.0 or newer, or leave the libraries out with --on-unsupported skip",
+		add := found.Block
+		if j.opts.SkipUnsupported {
+			add = found.Warn
+		}
+		add("functions", "upgrade the target to 7.0 or newer, or leave the libraries out with --on-unsupported skip",
 			"the source has %d function libraries, which the target (%s) does not know", j.source.Libraries, oldest.Version)
 	}
 	if j.source.Server != nil {
@@ -195,6 +199,12 @@ func (j *Job) checkTogether(found *preflight.Findings) {
 			if !slices.Contains(oldest.Modules, m) {
 				found.Warn("module_missing", "load it on every node of the target if keys use it", "the source has module %s loaded, the target has not", m)
 			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(j.source.ModuleTypes)) {
+		if !oldest.KnowsType(name) {
+			found.Warn("module_values", "load the same module on every node of the target, or leave those keys out (--type)",
+				"%d keys are values of module type %s, which the target may not know", j.source.ModuleTypes[name], name)
 		}
 	}
 	j.checkMemory(found)

@@ -10,6 +10,8 @@ type Source struct {
 	RDB    int           // RDB version of its values
 	// Libraries is the number of function libraries, as far as known.
 	Libraries int
+	// ModuleTypes is the number of keys of each module type, as far as known.
+	ModuleTypes map[string]int64
 	// Collision names a key that would be written over by another one of the
 	// same new name; "" for none.
 	Collision string

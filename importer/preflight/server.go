@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,9 +29,17 @@ type Server struct {
 	Skew      time.Duration // its clock less this machine's
 }
 
+// KnowsType reports whether one of the loaded modules seems to own a module
+// type: the names are alike, such as ReJSON and its type ReJSON-RL.
+func (s Server) KnowsType(name string) bool {
+	return slices.ContainsFunc(s.Modules, func(module string) bool {
+		return strings.HasPrefix(strings.ToLower(name), strings.ToLower(module))
+	})
+}
+
 // Version is a server's product and version.
 type Version struct {
-	Product             string // redis or valkey
+	Product             string // redis, valkey or redict
 	Major, Minor, Patch int
 }
 
@@ -98,6 +107,8 @@ func parseInfo(text string) Server {
 			}
 		case "valkey_version":
 			s.Version.Product, version = "valkey", value
+		case "redict_version":
+			s.Version.Product, version = "redict", value
 		case "run_id":
 			s.RunID = value
 		case "cluster_enabled":

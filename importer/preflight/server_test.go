@@ -10,6 +10,22 @@ import (
 	"github.com/slotferry/slotferry/internal/sandbox/sandboxtest"
 )
 
+func TestKnowsType(t *testing.T) {
+	s := Server{Modules: []string{"vectorset", "ReJSON"}}
+	for name, want := range map[string]bool{"vectorset": true, "ReJSON-RL": true, "MBbloom--": false} {
+		if got := s.KnowsType(name); got != want {
+			t.Errorf("KnowsType(%q) = %t, want %t", name, got, want)
+		}
+	}
+}
+
+func TestRedict(t *testing.T) {
+	v := parseInfo("redict_version:7.3.6\nredis_version:7.2.4\n").Version
+	if got := v.String(); got != "redict 7.3.6" || v.RDB() != 12 || !v.AtLeast(7, 0) {
+		t.Errorf("%s writes RDB version %d", got, v.RDB())
+	}
+}
+
 func TestParseInfo(t *testing.T) {
 	for _, tc := range []struct {
 		name, info string

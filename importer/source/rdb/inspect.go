@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
 
 	"github.com/slotferry/slotferry/importer/preflight"
 	"github.com/slotferry/slotferry/rdbparse"
@@ -107,7 +105,7 @@ func (s *Source) peek(ctx context.Context) (head []byte, err error) {
 func (s *Source) survey(ctx context.Context, facts *preflight.Source, found *preflight.Findings) {
 	c := s.opts.Choice
 	keys := map[int]int64{}
-	unknown := map[string]int64{}
+	facts.ModuleTypes = map[string]int64{}
 	names := c.Collisions(nil, 0)
 	db, count := -1, int64(0) // of the database being walked: a map for each key would cost
 	visit := func(e *rdbparse.Entry) {
@@ -123,7 +121,7 @@ func (s *Source) survey(ctx context.Context, facts *preflight.Source, found *pre
 		}
 		count++
 		if e.Module != "" {
-			unknown[e.Module]++
+			facts.ModuleTypes[e.Module]++
 		}
 		if names != nil && c.Key(e.DB, e.Key) {
 			names.Note(e.DB, e.Key)
@@ -153,10 +151,6 @@ func (s *Source) survey(ctx context.Context, facts *preflight.Source, found *pre
 		if cause := context.Cause(ctx); cause != nil && err != nil {
 			found.Block("interrupted", "", "%v", cause)
 		}
-	}
-	for _, module := range slices.Sorted(maps.Keys(unknown)) {
-		found.Warn("module_values", "load the same module on every node of the target, or leave those keys out (--type)",
-			"%d keys are values of module type %s", unknown[module], module)
 	}
 }
 
