@@ -61,6 +61,8 @@ type Options struct {
 	Target   *target.Cluster
 	Choice   *choice.Choice
 	OnExists OnExists // Fail; the target's own Skip must agree
+	// SkipUnsupported leaves out what the target can't take; the target's own must agree.
+	SkipUnsupported bool
 
 	// OpenStore opens the checkpoint, once the target was found well. nil: the
 	// job can't be resumed.
