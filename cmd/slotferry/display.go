@@ -32,27 +32,6 @@ func (o *output) display(job *importer.Job) (stop func()) {
 	}
 }
 
-func tickUntil(interval time.Duration, f func()) (stop func()) {
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(interval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-				f()
-			}
-		}
-	})
-	return func() {
-		close(done)
-		wg.Wait()
-	}
-}
-
 // scale is the length of the total's bar: parts in ten thousand.
 const scale = 10000
 

@@ -85,10 +85,20 @@ func (o *output) watch(job *importer.Job) (stop func()) {
 
 // every calls tell in intervals, with the speed of late.
 func every(interval time.Duration, tell func(*meter), job *importer.Job) (stop func()) {
+	m := newMeter()
+	return tickUntil(interval, func() {
+		if p := job.Progress(); p.Phase == "copy" || p.Phase == "drain" {
+			m.add(p)
+			tell(m)
+		}
+	})
+}
+
+// tickUntil calls f in intervals until the returned function is called.
+func tickUntil(interval time.Duration, f func()) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		m := newMeter()
 		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for {
@@ -96,10 +106,7 @@ func every(interval time.Duration, tell func(*meter), job *importer.Job) (stop f
 			case <-done:
 				return
 			case <-tick.C:
-				if p := job.Progress(); p.Phase == "copy" || p.Phase == "drain" {
-					m.add(p)
-					tell(m)
-				}
+				f()
 			}
 		}
 	})
