@@ -182,6 +182,13 @@ func TestTrailing(t *testing.T) {
 // and never say that all is well with other data than the file's.
 func TestFlippedBits(t *testing.T) {
 	c := emptyCluster(t)
+	for _, n := range c.Nodes {
+		// A value that was damaged goes out before the file's checksum is reached.
+		if err := n.Client().ConfigSet(t.Context(), "sanitize-dump-payload", "yes").Err(); err != nil {
+			t.Skipf("this server would not look at the values that it is given: %v", err)
+		}
+		defer n.Client().ConfigSet(t.Context(), "sanitize-dump-payload", "no")
+	}
 	_, path := mixed(t, 300)
 	data, err := os.ReadFile(path)
 	must(t, err)

@@ -73,6 +73,9 @@ func TestFixtures(t *testing.T) {
 	if len(paths) < 10 {
 		t.Fatalf("only %d fixtures", len(paths))
 	}
+	if !c.Nodes[0].Version.AtLeast(7, 0) {
+		t.Skip("most files have function libraries, for which the cluster is too old")
+	}
 	ctx, client := t.Context(), c.Client()
 	own := rdbVersionOf(t, c.Nodes[0])
 	for _, path := range paths {
@@ -148,7 +151,8 @@ func TestFixtures(t *testing.T) {
 	}
 }
 
-// rdbVersionOf reads the RDB version from a DUMP's footer.
+// rdbVersionOf reads the RDB version from a DUMP's footer. Those of Valkey and
+// Redict above 11 are their own: of Redis' types they know those up to 11.
 func rdbVersionOf(t testing.TB, s *sandbox.Server) int {
 	t.Helper()
 	plain := source(t, sandbox.Options{Binary: s.Binary})
@@ -157,6 +161,9 @@ func rdbVersionOf(t testing.TB, s *sandbox.Server) int {
 	must(t, err)
 	_, _, version, err := rdbparse.SplitPayload([]byte(dump))
 	must(t, err)
+	if s.Version.Name != "Redis" {
+		version = min(version, 11)
+	}
 	return int(version)
 }
 

@@ -25,7 +25,7 @@ func TestSourceRestartsMidway(t *testing.T) {
 	src, _ := mixed(t, keys)
 	r := run{from: fromServer(src), each: func(n int, _ *record.Record) {
 		if n == 700 {
-			must(t, src.Restart(t.Context()))
+			expect(t, src.Restart(t.Context()))
 		}
 	}}
 	out := r.do(t)
@@ -72,7 +72,7 @@ func TestConnectionIsKilled(t *testing.T) {
 	r := run{from: fromServer(src), each: func(n int, _ *record.Record) {
 		if n%450 == 0 {
 			kills++
-			must(t, admin.Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").Err())
+			expect(t, admin.Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").Err())
 		}
 	}}
 	out := r.do(t)
@@ -95,7 +95,7 @@ func TestSourceStops(t *testing.T) {
 	r := run{from: fromServer(src, func(o *scan.Options) { o.Timeout = 200 * time.Millisecond })}
 	r.each = func(n int, _ *record.Record) {
 		if n == 500 {
-			must(t, src.Pause())
+			expect(t, src.Pause())
 			time.AfterFunc(time.Second, func() { _ = src.Resume() })
 		}
 	}
@@ -116,7 +116,7 @@ func TestSourceGoesAway(t *testing.T) {
 	r := run{from: fromServer(src, func(o *scan.Options) { o.RetryFor = 300 * time.Millisecond }), dir: t.TempDir()}
 	r.each = func(n int, _ *record.Record) {
 		if n == 500 {
-			must(t, src.Kill())
+			expect(t, src.Kill())
 		}
 	}
 	out := r.do(t)
@@ -139,6 +139,9 @@ func TestSourceLoadsMidway(t *testing.T) {
 	const keys = 2000
 	emptyCluster(t)
 	src, _ := mixed(t, keys)
+	if !src.Version.AtLeast(7, 0) {
+		t.Skip("it can't be made to load slowly")
+	}
 	reloaded := make(chan error, 1)
 	r := run{from: fromServer(src), each: func(n int, _ *record.Record) {
 		if n == 500 {
@@ -161,7 +164,7 @@ func TestSourceLoadsMidway(t *testing.T) {
 func slowLoading(t testing.TB, s *sandbox.Server, µs int) {
 	t.Helper()
 	ctx := t.Context()
-	must(t, s.Client().ConfigSet(ctx, "loading-process-events-interval-bytes", "1024").Err(),
+	expect(t, s.Client().ConfigSet(ctx, "loading-process-events-interval-bytes", "1024").Err(),
 		s.Client().ConfigSet(ctx, "key-load-delay", fmt.Sprint(µs)).Err())
 }
 
@@ -174,7 +177,7 @@ func waitLoading(t testing.TB, s *sandbox.Server) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	t.Fatal("the server does not load")
+	t.Error("the server does not load")
 }
 
 // TestTableGrowsAndShrinks changes the source's table while it is scanned, so
@@ -193,7 +196,7 @@ func TestTableGrowsAndShrinks(t *testing.T) {
 			write(p, fmt.Sprintf("passing:%d", i))
 		}
 		_, err := p.Exec(ctx)
-		must(t, err)
+		expect(t, err)
 	}
 	set := func(p redis.Pipeliner, key string) { p.Set(ctx, key, "x", 0) }
 	unlink := func(p redis.Pipeliner, key string) { p.Unlink(ctx, key) }
@@ -236,7 +239,7 @@ func TestKeysVanish(t *testing.T) {
 	one := func(o *scan.Options) { o.Count = 2 * keys } // one page has all names
 	r := run{from: fromServer(src, one), each: func(n int, _ *record.Record) {
 		if n == 1 {
-			must(t, client.FlushAll(ctx).Err())
+			expect(t, client.FlushAll(ctx).Err())
 		}
 	}}
 	out := r.do(t)

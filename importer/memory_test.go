@@ -57,7 +57,7 @@ func TestMemory(t *testing.T) {
 	}
 	r.each = func(n int, _ *record.Record) {
 		if n == 1 {
-			must(t, masters[0].Pause())
+			expect(t, masters[0].Pause())
 		}
 	}
 	out := r.do(t)

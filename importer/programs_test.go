@@ -39,6 +39,9 @@ func libraries(t testing.TB, client *redis.Client) map[string]string {
 func TestFunctions(t *testing.T) {
 	c := emptyCluster(t)
 	src := source(t, sandbox.Options{})
+	if !src.Version.AtLeast(7, 0) {
+		t.Skip("functions came with 7.0")
+	}
 	ctx := t.Context()
 	must(t, src.Client().FunctionLoad(ctx, first).Err(), src.Client().FunctionLoad(ctx, second).Err(), src.Client().Set(ctx, "k", "v", 0).Err())
 	path := saved(t, src)

@@ -26,9 +26,9 @@ import (
 func kept(t testing.TB, dir string) checkpoint.Checkpoint {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(dir, "checkpoint.json"))
-	must(t, err)
+	expect(t, err)
 	c, err := checkpoint.Decode(data)
-	must(t, err)
+	expect(t, err)
 	return c
 }
 
@@ -215,7 +215,7 @@ func TestLockTakenOver(t *testing.T) {
 	r.options = func(o *importer.Options) { o.RateKeys = 2000 }
 	r.each = func(n int, _ *record.Record) {
 		if n == 100 {
-			must(t, client.Set(ctx, "slotferry:{stolen}:lock", "another", time.Minute).Err())
+			expect(t, client.Set(ctx, "slotferry:{stolen}:lock", "another", time.Minute).Err())
 		}
 	}
 	out := r.do(t)
@@ -425,7 +425,7 @@ func TestDrainTakesTooLong(t *testing.T) {
 	r := run{from: fromFile(path), dir: t.TempDir(), stop: 1500}
 	r.each = func(n int, _ *record.Record) {
 		if n == 700 {
-			must(t, masters[1].Pause())
+			expect(t, masters[1].Pause())
 		}
 	}
 	r.options = func(o *importer.Options) { o.DrainFor = 300 * time.Millisecond }
@@ -448,7 +448,7 @@ func TestTargetOutOfPatience(t *testing.T) {
 	r := run{from: fromFile(path), dir: t.TempDir()}
 	r.each = func(n int, _ *record.Record) {
 		if n == 700 {
-			must(t, masters[2].Pause())
+			expect(t, masters[2].Pause())
 		}
 	}
 	r.target = func(o *target.Options) {
@@ -475,7 +475,7 @@ func TestCheckpointCanNotBeSaved(t *testing.T) {
 	r.options = func(o *importer.Options) { o.RateKeys, o.SavePatient = 1000, 100*time.Millisecond }
 	r.each = func(n int, _ *record.Record) {
 		if n == 100 {
-			must(t, os.RemoveAll(dir))
+			expect(t, os.RemoveAll(dir))
 		}
 	}
 	out := r.do(t)

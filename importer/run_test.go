@@ -43,8 +43,7 @@ type run struct {
 	target  func(*target.Options)
 	options func(*importer.Options)
 	job     func(*importer.Job) // before it runs
-	// each is called with every record before it is taken, and may stop the
-	// run; n counts from 1.
+	// each is called with every record before it is taken; n counts from 1.
 	each func(n int, r *record.Record)
 	stop int // interrupt the run at this record
 }
@@ -299,7 +298,7 @@ func fromStream(t testing.TB, path string, maxValue int64) func(*bench) importer
 
 func fromBytes(data []byte, maxValue int64) func(*bench) importer.Source {
 	return func(b *bench) importer.Source {
-		return rdb.New(rdb.Options{Stream: &portions{r: bytes.NewReader(data)}, Choice: b.keys, MaxValue: maxValue, Log: b.log})
+		return rdb.New(rdb.Options{Stream: &portions{r: bytes.NewReader(data)}, Choice: b.keys, MaxValue: maxValue, Room: b.cluster.Room, Log: b.log})
 	}
 }
 
@@ -385,6 +384,16 @@ func uncompressed(t testing.TB, servers ...*sandbox.Server) {
 	for _, s := range append(shared.cluster.Nodes[:3:3], servers...) {
 		must(t, s.Client().ConfigSet(t.Context(), "rdbcompression", "no").Err())
 		t.Cleanup(func() { s.Client().ConfigSet(context.Background(), "rdbcompression", "yes") })
+	}
+}
+
+// expect is must for what runs in a goroutine of the import.
+func expect(t testing.TB, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }
 

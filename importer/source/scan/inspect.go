@@ -60,9 +60,10 @@ func (s *Source) Inspect(ctx context.Context, survey bool) (preflight.Source, pr
 
 // rights asks for every command that the scan needs.
 func (s *Source) rights(ctx context.Context, found *preflight.Findings) {
-	expiry := "PEXPIRETIME"
+	// A server refuses the whole rule for one command that it does not know.
+	expiry, remedy := "PEXPIRETIME", "ACL SETUSER <user> ~* +scan +dump +pexpiretime +time +select +info +function|dump"
 	if !s.server.Version.AtLeast(7, 0) {
-		expiry = "PTTL"
+		expiry, remedy = "PTTL", "ACL SETUSER <user> ~* +scan +dump +pttl +time +select +info"
 	}
 	denied, onKey, err := preflight.Denied(ctx, s.client, []preflight.Probe{
 		{Command: "SCAN", Args: []any{"SCAN", "0", "COUNT", "1"}},
@@ -75,7 +76,7 @@ func (s *Source) rights(ctx context.Context, found *preflight.Findings) {
 		return
 	}
 	if len(denied) > 0 {
-		found.Block("source_rights", "ACL SETUSER <user> ~* +scan +dump +pexpiretime +pttl +time +select +info +function|dump",
+		found.Block("source_rights", remedy,
 			"the user may not run %s on the source", strings.Join(denied, ", "))
 	}
 	if len(onKey) > 0 {
@@ -162,7 +163,7 @@ func (s *Source) unreachable(found *preflight.Findings, err error) {
 	case errors.Is(err, endpoint.ErrAuth), strings.Contains(text, "WRONGPASS"), strings.Contains(text, "NOAUTH"), strings.Contains(text, "AUTH <password> called without"):
 		found.Block("source_auth", "see --source-password-file, --source-askpass, SLOTFERRY_SOURCE_USERNAME and SLOTFERRY_SOURCE_PASSWORD", "the source %s refuses user or password: %v", s.opts.Endpoint, err)
 	case errors.As(err, &reply) && strings.Contains(text, "NOPERM"):
-		found.Block("source_rights", "ACL SETUSER <user> ~* +scan +dump +pexpiretime +pttl +time +select +info +function|dump", "the source %s: %v", s.opts.Endpoint, err)
+		found.Block("source_rights", "ACL SETUSER <user> ~* +scan +dump +pttl +time +select +info, and from 7.0 on +pexpiretime +function|dump", "the source %s: %v", s.opts.Endpoint, err)
 	default:
 		found.Block("source_unreachable", "see that the server answers there (redis-cli -h … -p … ping), with or without TLS as it should be", "the source %s does not answer: %v", s.opts.Endpoint, err)
 	}
