@@ -41,6 +41,11 @@ type Checkpoint struct {
 	// PlainDB is the one database whose keys keep their names, nil before the first.
 	PlainDB *int  `json:"plain_db,omitempty"`
 	State   State `json:"state"`
+	// Trail is where the job stood a while before, and Lives are the run IDs of
+	// the masters it wrote to, by address: if one of them has changed, the next
+	// run begins there.
+	Trail State             `json:"trail"`
+	Lives map[string]string `json:"lives,omitempty"`
 }
 
 // Identity says which source or target a checkpoint is about.

@@ -76,6 +76,10 @@ type Options struct {
 	SavePatient time.Duration // how long saving may fail; 10 s
 	DrainFor    time.Duration // after an interruption, for what is in flight; 10 s
 
+	Replay     time.Duration // how far to go back when a master was replaced or restarted; 1 min
+	WatchEvery time.Duration // between looks whether one was; 2 s
+	RetryFor   time.Duration // how long a master may be silent at the end; 5 min
+
 	Log    *zap.Logger              // none
 	Notify func(preflight.Findings) // warnings, before the first write; none
 }
@@ -90,6 +94,8 @@ type Job struct {
 	store   Store
 	saved   checkpoint.Checkpoint // what the store holds, or would
 	resumed bool
+	lives   atomic.Pointer[map[string]string] // run IDs of the masters that are written to, by address
+	trail   *checkpoint.Trail
 
 	plainDB atomic.Int64 // the one database whose keys keep their names, -1 before the first
 	tracker atomic.Pointer[checkpoint.Tracker]
@@ -110,6 +116,15 @@ func New(o Options) *Job {
 	}
 	if o.DrainFor == 0 {
 		o.DrainFor = 10 * time.Second
+	}
+	if o.Replay == 0 {
+		o.Replay = time.Minute
+	}
+	if o.WatchEvery == 0 {
+		o.WatchEvery = 2 * time.Second
+	}
+	if o.RetryFor == 0 {
+		o.RetryFor = 5 * time.Minute
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -158,11 +173,12 @@ func (j *Job) begin(ctx context.Context) error {
 	}
 	if j.resumed && !j.surveyed() && j.opts.Choice.Renames() {
 		j.log.Info("beginning anew: names that went by in an earlier run are not known, so that two keys of one new name would go unseen")
-		j.saved.State, j.saved.PlainDB = checkpoint.State{}, nil
+		j.saved.State, j.saved.Trail, j.saved.PlainDB = checkpoint.State{}, checkpoint.State{}, nil
 	}
 	if db := j.saved.PlainDB; db != nil {
 		j.plainDB.Store(int64(*db))
 	}
+	j.remember()
 	if err := j.save(ctx, j.saved.State); err != nil {
 		if context.Cause(ctx) != nil {
 			return ErrInterrupted
@@ -203,8 +219,7 @@ func (j *Job) copy(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		defer j.opts.Target.Finish()
-		streamErr = j.opts.Source.Stream(read, j.saved.State.Position, newSink(read, j))
-		j.tracker.Load().Show()
+		streamErr = j.passes(read)
 		return nil
 	})
 	g.Go(func() error { return j.keepSaving(work, answered) })
@@ -228,7 +243,9 @@ func (j *Job) keepSaving(ctx context.Context, answered <-chan struct{}) error {
 			return nil
 		case <-tick.C:
 		}
-		err := j.save(ctx, j.tracker.Load().Safe())
+		state := j.tracker.Load().Safe()
+		j.trail.Add(time.Now(), state)
+		err := j.save(ctx, state)
 		switch {
 		case err == nil:
 			good = time.Now()
@@ -245,7 +262,7 @@ func (j *Job) keepSaving(ctx context.Context, answered <-chan struct{}) error {
 // save writes a checkpoint with the given state.
 func (j *Job) save(ctx context.Context, s checkpoint.State) error {
 	c := j.saved
-	c.State = s
+	c.State, c.Trail, c.Lives = s, j.trail.Behind(), *j.lives.Load()
 	c.Saved = time.Now()
 	if db := int(j.plainDB.Load()); db >= 0 {
 		c.PlainDB = &db

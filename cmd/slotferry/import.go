@@ -77,7 +77,9 @@ func runImport(ctx context.Context, c *configs.Import, stdin io.Reader, stdout i
 	defer closeSource()
 	job := importer.New(importer.Options{
 		Job: c.Job, Source: source, Target: cluster, Choice: keys, OnExists: importer.OnExists(c.OnExists),
-		OpenStore: openStore(c, cluster), Restart: c.Restart, SavePatient: savePatience(c),
+		SkipUnsupported: c.OnUnsupported == "skip",
+		OpenStore:       openStore(c, cluster), Restart: c.Restart, SavePatient: savePatience(c),
+		RetryFor: max(c.RetryFor, time.Nanosecond),
 		RateKeys: c.RateKeys, RateBytes: c.RateBytes,
 		Log: log, Notify: out.warnings,
 	})

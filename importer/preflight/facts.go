@@ -7,6 +7,7 @@ type Source struct {
 	Server *Server       // nil for a file
 	Keys   map[int]int64 // by database; nil when not known before the end
 	Bytes  int64         // of the file, 0 for none
+	Once   bool          // can be read only once in a run: standard input
 	RDB    int           // RDB version of its values
 	// Libraries is the number of function libraries, as far as known.
 	Libraries int

@@ -102,6 +102,7 @@ type Cluster struct {
 	mu        sync.Mutex
 	lanes     map[string]*lane // by address
 	clients   map[string]*redis.Client
+	silent    map[string]bool   // nodes that did not tell the topology when last asked
 	names     map[string]string // announced host names, by address
 	start     func(*lane)       // while running
 	refreshed time.Time
@@ -123,7 +124,7 @@ func New(o Options) *Cluster {
 	o.setDefaults()
 	c := &Cluster{
 		opts: o, log: o.Log, encoding: encoding{replace: !o.Skip, relative: o.RelativeTTL},
-		lanes: map[string]*lane{}, clients: map[string]*redis.Client{}, names: map[string]string{},
+		lanes: map[string]*lane{}, clients: map[string]*redis.Client{}, silent: map[string]bool{}, names: map[string]string{},
 		asked: make(chan struct{}, 1), finished: make(chan struct{}),
 	}
 	c.opts.Seeds = nil
@@ -239,6 +240,13 @@ func (c *Cluster) seal(l *lane) {
 		l.push(l.open)
 		l.open = nil
 	}
+}
+
+// Drain waits until all that was sent is answered. Like Send it belongs to the
+// goroutine that sends.
+func (c *Cluster) Drain(ctx context.Context) error {
+	c.Flush()
+	return c.budget.drained(ctx)
 }
 
 // Finish says that nothing more will be sent. Run ends when all is answered.

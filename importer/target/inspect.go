@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -179,4 +180,36 @@ func (c *Cluster) Keys(ctx context.Context) (total int64, err error) {
 		return err
 	})
 	return total, err
+}
+
+// Lives asks every master for the ID of its present life, by address; one that
+// does not answer is left out. masters are those of the topology, empty when no
+// node tells it.
+func (c *Cluster) Lives(ctx context.Context) (lives map[string]string, masters map[string]bool) {
+	lives, masters = map[string]string{}, map[string]bool{}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if !c.refresh(ctx) {
+		return lives, masters
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	table := c.Table()
+	counts := table.Counts()
+	for i, m := range table.Masters() {
+		if counts[i] == 0 { // it has lost them to another one
+			continue
+		}
+		masters[m.Addr] = true
+		wg.Go(func() {
+			info, err := c.client(m.Addr).Info(ctx, "server").Result()
+			if id := infoField(info, "run_id"); err == nil && id != "" {
+				mu.Lock()
+				defer mu.Unlock()
+				lives[m.Addr] = id
+			}
+		})
+	}
+	wg.Wait()
+	return lives, masters
 }

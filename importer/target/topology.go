@@ -107,10 +107,13 @@ func (c *Cluster) readTable(ctx context.Context, nodes []string) (*route.Table, 
 	if best == nil {
 		return nil, errors.Join(errs...)
 	}
-	for _, err := range errs {
-		if err != nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, err := range errs {
+		if err != nil && !c.silent[nodes[i]] { // once, until it answers again
 			c.log.Warn("node does not tell the topology", zap.Error(err))
 		}
+		c.silent[nodes[i]] = err != nil
 	}
 	return best.table, nil
 }
@@ -278,11 +281,11 @@ func (c *Cluster) follow(ctx context.Context) {
 
 // refresh reads the topology again, unless that was done a moment ago. If no
 // node tells it, the table stays as it is.
-func (c *Cluster) refresh(ctx context.Context) {
+func (c *Cluster) refresh(ctx context.Context) bool {
 	c.mu.Lock()
 	if time.Since(c.refreshed) < refreshRest {
 		c.mu.Unlock()
-		return
+		return true
 	}
 	c.refreshed = time.Now()
 	var nodes []string
@@ -299,9 +302,10 @@ func (c *Cluster) refresh(ctx context.Context) {
 	t, err := c.readTable(ctx, nodes[:min(len(nodes), askAtMost)])
 	if err != nil {
 		c.log.Warn("no node tells the topology", zap.Error(err))
-		return
+		return false
 	}
 	c.adopt(t)
+	return true
 }
 
 // owns reports whether every unanswered entry of a chunk belongs to a lane.

@@ -23,7 +23,7 @@ const headBytes = 64 << 10
 // has; a stream can't be looked at beforehand.
 func (s *Source) Inspect(ctx context.Context, survey bool) (preflight.Source, preflight.Findings) {
 	var found preflight.Findings
-	facts := preflight.Source{Text: s.name}
+	facts := preflight.Source{Text: s.name, Once: s.stream != nil}
 	head, err := s.open(ctx, &facts)
 	if err != nil {
 		found.Block("source_unreadable", "name the dump.rdb of the server (CONFIG GET dir), readable for this user", "%v", err)
