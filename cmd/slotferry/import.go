@@ -93,27 +93,33 @@ func runImport(ctx context.Context, c *configs.Import, stdin io.Reader, stdout i
 	return summary, nil
 }
 
-// budgetShare is the part of --memory for records on their way, the values of a
-// live source among them.
-func budgetShare(memory int64) int64 { return memory * 5 / 8 }
+// budgetShare is the part of --memory for records on their way. More would only
+// let queues grow: what is on its way to a master is far less.
+func budgetShare(memory int64) int64 { return memory * 5 / 32 }
+
+// largeShare is the part of --memory for them while large values of a live
+// source are among them, and so for the largest.
+func largeShare(memory int64) int64 { return memory * 5 / 8 }
 
 // streamShare is the part of --memory for the longest value of a stream, which
-// takes half as much again while it is gathered. Records on their way then have
-// a quarter.
+// takes half as much again while it is gathered.
 func streamShare(memory int64) int64 { return memory / 2 }
 
 func targetOptions(c *configs.Import, log *zap.Logger) target.Options {
-	memory := budgetShare(c.Memory)
-	if c.Source.Kind == configs.KindStdin {
-		memory = c.Memory / 4
-	}
 	o := target.Options{
 		Seeds: c.Target.Seeds, Endpoint: c.Target.Endpoint, AddressMap: c.AddressMap,
 		Skip: c.OnExists == string(importer.Skip), SkipUnsupported: c.OnUnsupported == "skip",
-		FailFast: c.FailFast, RetryFor: c.RetryFor, Memory: memory, Log: log,
+		FailFast: c.FailFast, RetryFor: c.RetryFor, Log: log,
+		Memory: budgetShare(c.Memory),
 		Functions: map[string]target.Functions{
 			"replace": target.ReplaceFunctions, "skip": target.SkipFunctions, "fail": target.FailFunctions,
 		}[c.Functions],
+	}
+	// A node that is silent for RetryFor has had its time, if that is not too
+	// short for a slow command.
+	o.ReplyTimeout = min(20*time.Second, max(c.RetryFor, 5*time.Second))
+	if c.Source.Kind == configs.KindRedis {
+		o.LargeMemory = largeShare(c.Memory)
 	}
 	if c.RetryFor == 0 { // not at all, which Options has no zero for
 		o.RetryFor = time.Nanosecond
@@ -126,7 +132,7 @@ func newSource(c *configs.Import, keys *choice.Choice, cluster *target.Cluster, 
 	switch c.Source.Kind {
 	case configs.KindRedis:
 		s := scan.New(scan.Options{
-			Endpoint: c.Source.Endpoint, Choice: keys, Count: c.ScanCount, MaxValue: budgetShare(c.Memory),
+			Endpoint: c.Source.Endpoint, Choice: keys, Count: c.ScanCount, MaxValue: largeShare(c.Memory),
 			Room: cluster.Room, RetryFor: max(c.RetryFor, time.Nanosecond), Log: log,
 		})
 		return s, func() { _ = s.Close() }

@@ -12,21 +12,28 @@ type budget struct {
 	changed *sync.Cond
 	used    int64
 	soft    int64 // beyond this many bytes only a lane with nothing to do justifies more
-	hard    int64 // never beyond this, but for one record alone
+	hard    int64 // never beyond this, but for large values
+	large   int64 // never beyond this with large values among them, but for one alone
 	free    []*chunk
 	hungry  func() bool // whether a lane has nothing to send
 }
 
-func newBudget(bytes int64, hungry func() bool) *budget {
-	b := &budget{hard: bytes, soft: min(bytes/2, 24<<20), hungry: hungry}
+func newBudget(bytes, large int64, hungry func() bool) *budget {
+	b := &budget{hard: bytes, soft: min(bytes/2, 24<<20), large: max(bytes, large), hungry: hungry}
 	b.changed = sync.NewCond(&b.mu)
 	return b
 }
+
+// largeCharge is the memory from which a record counts as a large value.
+const largeCharge = 2 * chunkCharge
 
 // fits reports whether n more bytes may be taken now.
 func (b *budget) fits(n int64) bool {
 	if b.used == 0 {
 		return true
+	}
+	if n > largeCharge {
+		return b.used+n <= b.large
 	}
 	if b.used+n > b.hard {
 		return false
@@ -65,7 +72,7 @@ func (b *budget) room(ctx context.Context, n int64, before func()) error {
 	defer stop()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for b.used > 0 && b.used+n > b.hard && ctx.Err() == nil {
+	for b.used > 0 && b.used+n > b.large && ctx.Err() == nil {
 		b.changed.Wait()
 	}
 	return context.Cause(ctx)

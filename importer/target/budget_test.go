@@ -11,7 +11,7 @@ import (
 func TestBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hungry atomic.Bool
-		b := newBudget(8*chunkCharge, hungry.Load)
+		b := newBudget(8*chunkCharge, 0, hungry.Load)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		take := func(n int, extra int64) *chunk {
 			t.Helper()

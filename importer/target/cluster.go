@@ -59,7 +59,8 @@ type Options struct {
 	FailFast        bool          // the first key that fails ends the job
 	RetryFor        time.Duration // without a good answer from a node; 5 min
 	ReplyTimeout    time.Duration // without a byte moving on a connection that owes answers; 20 s
-	Memory          int64         // bytes for records on their way; 128 MiB
+	Memory          int64         // bytes for records on their way; 64 MiB
+	LargeMemory     int64         // the same while values are among them that are held in memory of their own; Memory
 	Window          int           // bytes sent to a node but not answered; 4 MiB
 	MaxBulk         int64         // longest word that nodes take, in bytes; 512 MiB (proto-max-bulk-len)
 	RelativeTTL     bool          // nodes older than 5.0, which know no ABSTTL
@@ -74,7 +75,7 @@ func (o *Options) setDefaults() {
 		o.ReplyTimeout = 20 * time.Second
 	}
 	if o.Memory == 0 {
-		o.Memory = 128 << 20
+		o.Memory = 64 << 20
 	}
 	if o.Window == 0 {
 		o.Window = 4 << 20
@@ -131,7 +132,7 @@ func New(o Options) *Cluster {
 	for _, s := range o.Seeds {
 		c.opts.Seeds = append(c.opts.Seeds, c.reach(s, ""))
 	}
-	c.budget = newBudget(o.Memory, c.hungry)
+	c.budget = newBudget(o.Memory, o.LargeMemory, c.hungry)
 	return c
 }
 

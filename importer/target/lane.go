@@ -269,6 +269,9 @@ func (l *lane) recover(ctx context.Context, err error) error {
 	}
 	if l.trouble.IsZero() {
 		l.trouble = now
+		if errors.Is(err, errStalled) { // it began when the last byte moved
+			l.trouble = time.Unix(0, l.progress.Load())
+		}
 	}
 	l.failures++
 	l.failing.Store(true)
