@@ -41,7 +41,9 @@ func progressText(p importer.Progress, m *meter) string {
 		fmt.Fprintf(&b, " (%.0f %%)", 100*part)
 	}
 	keys, bytes, _ := m.speed()
-	fmt.Fprintf(&b, ", %s keys/s, %s/s", humanize.Comma(int64(keys)), humanize.IBytes(uint64(max(0, bytes))))
+	if len(m.samples) > 1 {
+		fmt.Fprintf(&b, ", %s keys/s, %s/s", humanize.Comma(int64(keys)), humanize.IBytes(uint64(max(0, bytes))))
+	}
 	if left, ok := m.left(p); ok {
 		fmt.Fprintf(&b, ", about %s left", left)
 	}
