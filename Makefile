@@ -46,6 +46,9 @@ bench: servers ## ceiling and import in turn, 1 M keys; writes bench/RESULTS.md
 bench-short: servers
 	$(GO) run ./bench --short
 
+fixtures: ## makes the RDB fixtures again, from the servers below the folder SERVERS
+	$(GO) run ./rdbparse/testdata/make.go $(SERVERS)
+
 servers: ## installs redis-server and redis-cli when they are missing
 	@./scripts/need-redis.sh
 
