@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -96,6 +97,7 @@ type Job struct {
 	resumed bool
 	lives   atomic.Pointer[map[string]string] // run IDs of the masters that are written to, by address
 	trail   *checkpoint.Trail
+	saving  sync.Mutex // held while a checkpoint is made and saved, and while the job goes back
 
 	plainDB atomic.Int64 // the one database whose keys keep their names, -1 before the first
 	tracker atomic.Pointer[checkpoint.Tracker]
@@ -243,9 +245,7 @@ func (j *Job) keepSaving(ctx context.Context, answered <-chan struct{}) error {
 			return nil
 		case <-tick.C:
 		}
-		state := j.tracker.Load().Safe()
-		j.trail.Add(time.Now(), state)
-		err := j.save(ctx, state)
+		err := j.saveProgress(ctx)
 		switch {
 		case err == nil:
 			good = time.Now()
@@ -257,6 +257,15 @@ func (j *Job) keepSaving(ctx context.Context, answered <-chan struct{}) error {
 			j.log.Warn("the checkpoint can't be saved; trying again", zap.Error(err))
 		}
 	}
+}
+
+// saveProgress saves where the job stands, and leaves a trail of it.
+func (j *Job) saveProgress(ctx context.Context) error {
+	j.saving.Lock()
+	defer j.saving.Unlock()
+	state := j.tracker.Load().Safe()
+	j.trail.Add(time.Now(), state)
+	return j.save(ctx, state)
 }
 
 // save writes a checkpoint with the given state.

@@ -111,13 +111,17 @@ func (j *Job) sure(ctx context.Context) (bool, error) {
 
 // goBack makes the next pass begin where the job stood Replay ago.
 func (j *Job) goBack(ctx context.Context) error {
+	lives, _ := j.opts.Target.Lives(ctx)
+	// No checkpoint may have the position from before with the lives from now.
+	j.saving.Lock()
+	defer j.saving.Unlock()
 	state := j.trail.Behind()
 	j.log.Warn("a master was replaced or restarted, and what it acknowledged last may be gone with it: copying that once more, which harms nothing",
 		zap.Int64("from_key", state.Counts.Read), zap.Duration("back_by_at_most", j.opts.Replay))
 	j.tracker.Store(checkpoint.NewTracker(state))
 	j.trail.Reset(state)
 	j.offset.Store(state.Position.Offset)
-	if lives, _ := j.opts.Target.Lives(ctx); len(lives) > 0 {
+	if len(lives) > 0 {
 		j.lives.Store(&lives)
 	}
 	if j.source.Once {

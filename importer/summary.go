@@ -65,12 +65,11 @@ func (j *Job) summary(err error) Summary {
 }
 
 func status(err error) Status {
-	var patience *target.PatienceError
 	var blocked interface{ Blocked() bool }
 	switch {
 	case err == nil:
 		return Done
-	case errors.Is(err, ErrInterrupted), errors.Is(err, record.ErrPatience), errors.As(err, &patience):
+	case errors.Is(err, ErrInterrupted), errors.Is(err, record.ErrPatience):
 		return Interrupted
 	case errors.As(err, &blocked) && blocked.Blocked():
 		return Blocked

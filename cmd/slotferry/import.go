@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math"
 	"os"
 	"runtime/debug"
 	"time"
@@ -58,8 +57,8 @@ failure the same command goes on where it stopped. The source is never changed.`
 
 // runImport runs one import and tells the operator all about it.
 func runImport(ctx context.Context, c *configs.Import, stdin io.Reader, stdout io.Writer) (importer.Summary, error) {
-	// What the budget does not count (code, stacks, buffers of connections) has
-	// its place between the two thirds and the whole.
+	// The rest is for what the collector does not count: code, and memory that it
+	// has not given back yet.
 	debug.SetMemoryLimit(c.Memory * 9 / 10)
 	out := newOutput(c.Output, stdout, os.Stderr)
 	defer out.close()
@@ -166,7 +165,7 @@ func openStore(c *configs.Import, cluster *target.Cluster) func(context.Context)
 // target may, when it is there.
 func savePatience(c *configs.Import) time.Duration {
 	if c.Checkpoint == "target" {
-		return min(max(c.RetryFor, time.Second), math.MaxInt64)
+		return max(c.RetryFor, time.Second)
 	}
 	return 0
 }

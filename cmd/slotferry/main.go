@@ -16,7 +16,6 @@ import (
 	"github.com/slotferry/slotferry/importer"
 	"github.com/slotferry/slotferry/importer/preflight"
 	"github.com/slotferry/slotferry/importer/record"
-	"github.com/slotferry/slotferry/importer/target"
 )
 
 // The exit codes.
@@ -63,17 +62,16 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func exitCode(err error) int {
 	var (
-		usage    *usageError
-		config   *configs.UsageError
-		blocked  *preflight.Error
-		patience *target.PatienceError
+		usage   *usageError
+		config  *configs.UsageError
+		blocked *preflight.Error
 	)
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &usage), errors.As(err, &config):
 		return exitUsage
-	case errors.Is(err, importer.ErrInterrupted), errors.As(err, &patience), errors.Is(err, record.ErrPatience):
+	case errors.Is(err, importer.ErrInterrupted), errors.Is(err, record.ErrPatience):
 		return exitInterrupted
 	case errors.As(err, &blocked):
 		return exitBlocked

@@ -38,7 +38,9 @@ type PatienceError struct {
 func (e *PatienceError) Error() string {
 	return fmt.Sprintf("%s gave no good answer for %s: %v", e.Addr, e.Waited.Round(time.Second), e.Err)
 }
-func (e *PatienceError) Unwrap() error { return e.Err }
+
+// Unwrap makes it a record.ErrPatience, beside what it was about.
+func (e *PatienceError) Unwrap() []error { return []error{record.ErrPatience, e.Err} }
 
 // KeyError is a key that could not be written, with FailFast.
 type KeyError struct{ checkpoint.Failure }
