@@ -29,7 +29,7 @@ func startServer(t *testing.T, binary string) *redis.Client {
 	t.Helper()
 	path, err := exec.LookPath(binary)
 	if err != nil {
-		t.Skipf("needs a redis-server: %v", err)
+		t.Fatalf("install redis-server: %v", err)
 	}
 	socket := filepath.Join(t.TempDir(), "s")
 	cmd := exec.Command(path, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", filepath.Dir(socket))
@@ -174,7 +174,7 @@ func TestOldTypes(t *testing.T) {
 func TestCheckRDB(t *testing.T) {
 	path, err := exec.LookPath("redis-check-rdb")
 	if err != nil {
-		t.Skip("needs redis-check-rdb")
+		t.Fatal("install redis-tools, for redis-check-rdb")
 	}
 	for _, name := range []string{"redis-6.0", "redis-7.0", "redis-7.0-plain", "redis-7.0-nocrc"} {
 		out, err := exec.Command(path, filepath.Join("testdata", name+".rdb")).CombinedOutput()
