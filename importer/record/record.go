@@ -42,11 +42,24 @@ type Record struct {
 	ExpireAt int64             // Unix milliseconds; 0 means no expiry
 	Fate     Fate
 	Reason   string // for Refused
+
+	Measure Measure // instead of Value and Large, from a source that only measures
+}
+
+// Measure is what a source tells of a value that it does not hand on, for a
+// plan.
+type Measure struct {
+	Bytes    int64  // of the serialized value (see Len), or of memory, as the source says in its facts
+	Type     string // as TYPE says it, or the module type's name
+	Encoding string // how it is stored, such as "listpack"
 }
 
 // Len is the length of the serialized value in bytes: type byte and body,
-// without the footer.
+// without the footer; or what was measured instead.
 func (r *Record) Len() int64 {
+	if r.Measure.Bytes != 0 {
+		return r.Measure.Bytes
+	}
 	if r.Large != nil {
 		return r.Large.Size() + 1
 	}
