@@ -10,8 +10,11 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// maxScanCount keeps one SCAN short: the server does nothing else meanwhile.
-const maxScanCount = 1_000_000
+const (
+	// maxScanCount keeps one SCAN short: the server does nothing else meanwhile.
+	maxScanCount = 1_000_000
+	maxRounds    = 1000
+)
 
 // bytes returns a size of at least least bytes.
 func (v *values) bytes(name string, least int64) int64 {
@@ -47,11 +50,11 @@ func (v *values) rate(name string) float64 {
 	return n
 }
 
-func (v *values) count(name string) int {
+func (v *values) count(name string, most int) int {
 	text := strings.TrimSpace(v.text(name))
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > maxScanCount {
-		v.wrong(name, "%q is not possible; write a number from 1 to %d", text, maxScanCount)
+	if err != nil || n < 1 || n > most {
+		v.wrong(name, "%q is not possible; write a number from 1 to %d", text, most)
 		return 0
 	}
 	return n

@@ -7,7 +7,6 @@ package configs
 
 import (
 	"errors"
-	"os"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -16,31 +15,72 @@ import (
 	"github.com/slotferry/slotferry/importer/endpoint"
 )
 
-// Import is all that one import needs to know.
-type Import struct {
+// Common is what every command on a source needs to know.
+type Common struct {
 	Source Source
 	Target Target
 	Choice choice.Options // checked: choice.New takes it
 
-	OnExists      string // "fail", "replace" or "skip"
-	OnUnsupported string // "fail" or "skip"
-	Functions     string // "replace", "skip" or "fail"
-	FailFast      bool
-	RetryFor      time.Duration // 0: no second try
-
-	RateKeys  float64 // keys a second; 0: no limit
-	RateBytes int64   // bytes a second; 0: no limit
-	Memory    int64   // bytes
-	ScanCount int     // keys asked for by one SCAN
-
-	Checkpoint string // a folder, "target" or "none"
-	Job        string // safe as a file name
-	Restart    bool
+	RetryFor  time.Duration // 0: no second try
+	RateKeys  float64       // keys a second; 0: no limit
+	RateBytes int64         // bytes a second; 0: no limit
+	Memory    int64         // bytes
+	ScanCount int           // keys asked for by one SCAN
 
 	Output     string            // "auto", "text" or "json"
 	AddressMap map[string]string // announced host or host:port → the same as dialled; IPv6 hosts alone without brackets
 
 	Warnings []string // what the operator should know; without secrets
+}
+
+// Policy says what an import does when.
+type Policy struct {
+	OnExists      string // "fail", "replace" or "skip"
+	OnUnsupported string // "fail" or "skip"
+	Functions     string // "replace", "skip" or "fail"
+	FailFast      bool
+}
+
+// Resume says how a command goes on where it stopped.
+type Resume struct {
+	Checkpoint string // a folder, "target" or "none"
+	Job        string // its name, safe as a file name
+	Restart    bool
+}
+
+// Import is all that one import needs to know.
+type Import struct {
+	Common
+	Policy
+	Resume
+	DryRun bool   // a plan instead
+	Verify Rounds // at the end, when Rounds.Count is not 0
+}
+
+// Plan is all that a plan needs to know.
+type Plan struct {
+	Common
+	Policy
+	Masters   int    // of a cluster that does not exist yet; 0: Target is set
+	Separator string // what ends a prefix; "": guessed
+	Format    string // "text", "json" or "html"
+	Out       string // a file; "": standard output
+}
+
+// Verify is all that a verification needs to know.
+type Verify struct {
+	Common
+	Resume
+	Rounds
+	Extra  bool   // look for keys that the source does not have
+	Repair bool   // copy what differs again
+	Format string // "text" or "json"
+}
+
+// Rounds says how what differs from a live source is looked at again.
+type Rounds struct {
+	Count int
+	Pause time.Duration // before each
 }
 
 // The kinds of sources.
@@ -77,46 +117,97 @@ type Environment struct {
 // minMemory is the least memory that an import works with, in bytes.
 const minMemory = 32 << 20
 
-// Load reads the configuration of an import: flags beat environment, which
+// LoadImport reads the configuration of an import: flags beat environment, which
 // beats the file that --config names. fs are flags made by Flags, parsed. The
 // error joins everything that is wrong, each part a *UsageError.
-func Load(fs *pflag.FlagSet, env Environment) (*Import, error) {
-	if env.Lookup == nil {
-		env.Lookup = os.LookupEnv
-	}
-	if env.Prompt == nil {
-		env.Prompt = askTerminal
-	}
+func LoadImport(fs *pflag.FlagSet, env Environment) (*Import, error) {
 	v := newValues(fs, env)
-	c := &Import{}
-	c.Source = v.source()
-	c.Target = v.target()
-	c.Choice = v.choice(&c.Source)
-
-	c.OnExists = v.oneOf("on-exists")
-	c.OnUnsupported = v.oneOf("on-unsupported")
-	c.Functions = v.oneOf("functions")
-	c.FailFast = v.boolean("fail-fast")
-	c.RetryFor = v.duration("retry-for")
-
-	c.RateKeys = v.rate("rate-keys")
-	c.RateBytes = v.bytes("rate-bytes", 0)
-	c.Memory = v.bytes("memory", minMemory)
-	c.ScanCount = v.count("scan-count")
-
-	c.Job = v.job(c.Source, c.Target)
-	c.Checkpoint = v.checkpoint(c.Job)
-	c.Restart = v.boolean("restart")
-
-	c.Output = v.oneOf("output")
-	c.AddressMap = v.addressMap()
-
-	if len(v.errs) == 0 { // nobody is asked for passwords in vain
-		v.ask(&c.Source, &c.Target)
+	c := &Import{Common: v.common(needTarget), Policy: v.policy(), DryRun: v.boolean("dry-run")}
+	c.Resume = v.resume(c.Common, "")
+	rounds := v.rounds()
+	if v.boolean("verify") {
+		c.Verify = rounds
+		if c.Source.Kind == KindStdin {
+			v.wrong("verify", "%v", errStdinTwice)
+		}
 	}
-	c.Warnings = v.warnings
+	return done(v, c, &c.Common)
+}
+
+// LoadPlan is LoadImport for a plan.
+func LoadPlan(fs *pflag.FlagSet, env Environment) (*Plan, error) {
+	v := newValues(fs, env)
+	need := v.text("target") != "" && v.origins["masters"].rank <= v.origins["target"].rank
+	c := &Plan{Common: v.common(need), Policy: v.policy(), Format: v.format("format", "text", "json", "html"), Out: v.text("out")}
+	c.Masters = v.masters(need)
+	c.Separator = v.separator()
+	return done(v, c, &c.Common)
+}
+
+// LoadVerify is LoadImport for a verification.
+func LoadVerify(fs *pflag.FlagSet, env Environment) (*Verify, error) {
+	v := newValues(fs, env)
+	c := &Verify{
+		Common: v.common(needTarget), Rounds: v.rounds(), Extra: v.boolean("extra"), Repair: v.boolean("repair"),
+		Format: v.format("format", "text", "json"),
+	}
+	c.Resume = v.resume(c.Common, "-verify")
+	if c.Source.Kind == KindStdin {
+		v.wrong("source", "%v", errStdinTwice)
+	}
+	if v.sample(&c.Choice) && !v.isSet("checkpoint") {
+		c.Checkpoint = "none" // the next run may pick other keys
+	}
+	return done(v, c, &c.Common)
+}
+
+// done asks for passwords and returns what was loaded, or all that is wrong.
+func done[C any](v *values, c *C, j *Common) (*C, error) {
+	if len(v.errs) == 0 { // nobody is asked for passwords in vain
+		v.ask(&j.Source, &j.Target)
+	}
+	j.Warnings = v.warnings
 	if len(v.errs) > 0 {
 		return nil, errors.Join(v.errs...)
 	}
 	return c, nil
+}
+
+const needTarget = true
+
+// common reads what all commands share.
+func (v *values) common(target bool) Common {
+	var c Common
+	c.Source = v.source()
+	if target {
+		c.Target = v.target()
+	}
+	c.Choice = v.choice(&c.Source)
+	c.RetryFor = v.duration("retry-for")
+	c.RateKeys = v.rate("rate-keys")
+	c.RateBytes = v.bytes("rate-bytes", 0)
+	c.Memory = v.bytes("memory", minMemory)
+	c.ScanCount = v.count("scan-count", maxScanCount)
+	c.Output = v.oneOf("output")
+	c.AddressMap = v.addressMap()
+	return c
+}
+
+func (v *values) policy() Policy {
+	return Policy{
+		OnExists: v.oneOf("on-exists"), OnUnsupported: v.oneOf("on-unsupported"), Functions: v.oneOf("functions"),
+		FailFast: v.boolean("fail-fast"),
+	}
+}
+
+// resume reads where progress is kept. A job that is named after source and
+// target gets the suffix.
+func (v *values) resume(c Common, suffix string) Resume {
+	r := Resume{Job: v.job(c.Source, c.Target, suffix), Restart: v.boolean("restart")}
+	r.Checkpoint = v.checkpoint(r.Job)
+	return r
+}
+
+func (v *values) rounds() Rounds {
+	return Rounds{Count: v.count("rounds", maxRounds), Pause: v.duration("pause")}
 }

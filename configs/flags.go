@@ -17,6 +17,16 @@ const (
 	kindPairs       // like kindList, each value "a=b"; or a map in the file
 )
 
+// Command says which command a flag belongs to.
+type Command uint8
+
+// The commands with settings.
+const (
+	ImportCommand Command = 1 << iota
+	PlanCommand
+	VerifyCommand
+)
+
 // setting is one thing that can be set. Its key in the file is its name with
 // "_" for "-", its variable the same in capitals after "SLOTFERRY_".
 type setting struct {
@@ -25,6 +35,7 @@ type setting struct {
 	kind   kind
 	preset string
 	values []string // the only ones allowed
+	of     Command  // which commands take it; 0: every one
 	usage  string   // with the value's name in back quotes; "" when there is no flag
 }
 
@@ -33,13 +44,15 @@ const (
 	groupSecrets    = "Passwords (see also SLOTFERRY_SOURCE_PASSWORD, SLOTFERRY_TARGET_PASSWORD, …_USERNAME)"
 	groupTLS        = "TLS (for rediss://)"
 	groupChoice     = "Which keys, and under which name"
+	groupPlan       = "The plan"
+	groupVerify     = "The comparison"
 	groupPolicy     = "What to do when"
 	groupLimits     = "Limits"
 	groupCheckpoint = "Stop and resume"
 	groupOutput     = "Output, network, configuration"
 )
 
-var groups = []string{groupFromTo, groupSecrets, groupTLS, groupChoice, groupPolicy, groupLimits, groupCheckpoint, groupOutput}
+var groups = []string{groupFromTo, groupSecrets, groupTLS, groupChoice, groupPlan, groupVerify, groupPolicy, groupLimits, groupCheckpoint, groupOutput}
 
 var settings = []setting{
 	{name: "source", group: groupFromTo, usage: "where keys come from: `SRC` is redis://[user[:password]@]host[:port][/db], rediss:// with TLS, unix:///path/of/socket[?db=N], an RDB file, or - for an RDB on standard input"},
@@ -74,10 +87,24 @@ var settings = []setting{
 	{name: "db-map", group: groupChoice, kind: kindPairs, usage: "`N=PREFIX`: put PREFIX in front of the keys of database N, as a cluster has one database; repeat it for more"},
 	{name: "rename-prefix", group: groupChoice, kind: kindPairs, usage: "`OLD=NEW`: keys that begin with OLD begin with NEW in the target; the first rule that fits is used, before --db-map; repeat it for more"},
 
-	{name: "on-exists", group: groupPolicy, preset: "fail", values: []string{"fail", "replace", "skip"}, usage: "when the target holds keys already: `HOW` is fail (before the first write), replace, or skip"},
-	{name: "on-unsupported", group: groupPolicy, preset: "fail", values: []string{"fail", "skip"}, usage: "when the target cannot take a value: `HOW` is fail, or skip and report"},
-	{name: "functions", group: groupPolicy, preset: "replace", values: []string{"replace", "skip", "fail"}, usage: "function libraries of the source: `HOW` is replace those of the same name, skip, or fail"},
-	{name: "fail-fast", group: groupPolicy, kind: kindBool, usage: "stop at the first key that fails"},
+	{name: "masters", group: groupPlan, of: PlanCommand, preset: "3", usage: "without --target: a cluster of `N` masters, its slots split as redis-cli --cluster create does it"},
+	{name: "separator", group: groupPlan, of: PlanCommand, usage: "what ends a prefix of keys' names: `TEXT` such as : (default: found out)"},
+	{name: "format", group: groupPlan, of: PlanCommand | VerifyCommand, preset: "text", values: []string{"text", "json", "html"}, usage: "`HOW` to write the result: text, json, or for a plan html, one page for a browser"},
+	{name: "out", group: groupPlan, of: PlanCommand, usage: "write the plan to `FILE` instead of standard output"},
+
+	{name: "extra", group: groupVerify, of: VerifyCommand, kind: kindBool, usage: "look for keys of the target that the source does not have, too"},
+	{name: "sample", group: groupVerify, of: VerifyCommand, preset: "1", usage: "compare only this `PART` of the keys, such as 0.01, picked evenly by their names"},
+	{name: "seed", group: groupVerify, of: VerifyCommand, usage: "pick the same sample as the run that printed `N`"},
+	{name: "repair", group: groupVerify, of: VerifyCommand, kind: kindBool, usage: "copy missing and differing keys again, and compare them again; with --extra, remove extra ones from the target"},
+	{name: "rounds", group: groupVerify, of: ImportCommand | VerifyCommand, preset: "3", usage: "what differs from a live source is looked at again `N` times before it counts"},
+	{name: "pause", group: groupVerify, of: ImportCommand | VerifyCommand, preset: "5s", usage: "`TIME` before each of these rounds"},
+	{name: "verify", group: groupVerify, of: ImportCommand, kind: kindBool, usage: "compare both sides at the end"},
+	{name: "dry-run", group: groupVerify, of: ImportCommand, kind: kindBool, usage: "write nothing: print the plan of this import instead"},
+
+	{name: "on-exists", group: groupPolicy, preset: "fail", values: []string{"fail", "replace", "skip"}, of: ImportCommand | PlanCommand, usage: "when the target holds keys already: `HOW` is fail (before the first write), replace, or skip"},
+	{name: "on-unsupported", group: groupPolicy, preset: "fail", values: []string{"fail", "skip"}, of: ImportCommand | PlanCommand, usage: "when the target cannot take a value: `HOW` is fail, or skip and report"},
+	{name: "functions", group: groupPolicy, preset: "replace", values: []string{"replace", "skip", "fail"}, of: ImportCommand | PlanCommand, usage: "function libraries of the source: `HOW` is replace those of the same name, skip, or fail"},
+	{name: "fail-fast", group: groupPolicy, kind: kindBool, of: ImportCommand, usage: "stop at the first key that fails"},
 	{name: "retry-for", group: groupPolicy, preset: "5m", usage: "how long to keep trying while the target does not answer or is full: `TIME` such as 30s or 5m, 0 for not at all"},
 
 	{name: "rate-keys", group: groupLimits, preset: "0", usage: "at most `N` keys a second; 0 is no limit"},
@@ -85,21 +112,21 @@ var settings = []setting{
 	{name: "memory", group: groupLimits, preset: "256MiB", usage: "stay under `SIZE` of memory, at least 32MiB"},
 	{name: "scan-count", group: groupLimits, preset: "1000", usage: "ask a live source for `N` keys at a time"},
 
-	{name: "checkpoint", group: groupCheckpoint, usage: "where progress is kept: `DIR` (default .slotferry/JOB), target for the cluster itself, or none"},
-	{name: "job", group: groupCheckpoint, usage: "`NAME` of this import (default made from source and target)"},
-	{name: "restart", group: groupCheckpoint, kind: kindBool, usage: "forget the checkpoint and begin again"},
+	{name: "checkpoint", group: groupCheckpoint, of: ImportCommand | VerifyCommand, usage: "where progress is kept: `DIR` (default .slotferry/JOB), target for the cluster itself, or none"},
+	{name: "job", group: groupCheckpoint, of: ImportCommand | VerifyCommand, usage: "`NAME` of this import (default made from source and target)"},
+	{name: "restart", group: groupCheckpoint, kind: kindBool, of: ImportCommand | VerifyCommand, usage: "forget the checkpoint and begin again"},
 
 	{name: "output", group: groupOutput, preset: "auto", values: []string{"auto", "text", "json"}, usage: "`HOW` to report: text, json (one object a line), or auto: live progress on a terminal, else text"},
 	{name: "address-map", group: groupOutput, kind: kindPairs, usage: "`INTERNAL=EXTERNAL`: dial EXTERNAL where the cluster announces INTERNAL; each is host or host:port; repeat it for more"},
 	{name: "config", group: groupOutput, usage: "read settings from `FILE` (YAML); flags and SLOTFERRY_… variables go before it"},
 }
 
-// Flags registers the flags of an import.
-func Flags(fs *pflag.FlagSet) {
+// Flags registers the flags of a command.
+func Flags(fs *pflag.FlagSet, c Command) {
 	fs.SortFlags = false
 	for _, s := range settings {
 		switch {
-		case s.usage == "":
+		case s.usage == "", s.of != 0 && s.of&c == 0:
 		case s.kind == kindText:
 			fs.String(s.name, s.preset, s.usage)
 		case s.kind == kindBool:

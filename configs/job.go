@@ -16,10 +16,11 @@ const (
 )
 
 // job returns the name given, or one made from source and target: readable, and
-// with a hash of both so that no two pairs share it.
-func (v *values) job(s Source, t Target) string {
+// with a hash of both so that no two pairs share it. The suffix goes behind
+// both, so that no two commands share one either.
+func (v *values) job(s Source, t Target, suffix string) string {
 	if !v.isSet("job") {
-		return madeJob(s, t)
+		return madeJob(s, t) + suffix
 	}
 	name := v.text("job")
 	switch {
@@ -30,7 +31,7 @@ func (v *values) job(s Source, t Target) string {
 	case len(name) > maxJobBytes:
 		v.wrong("job", "it has more than %d letters", maxJobBytes)
 	}
-	return name
+	return name + suffix
 }
 
 func jobLetter(r rune) bool {

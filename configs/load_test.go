@@ -23,11 +23,11 @@ const (
 func load(t testing.TB, variables []string, args ...string) (*Import, error) {
 	t.Helper()
 	fs := pflag.NewFlagSet("import", pflag.ContinueOnError)
-	Flags(fs)
+	Flags(fs, ImportCommand)
 	if err := fs.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	return Load(fs, Environment{
+	return LoadImport(fs, Environment{
 		Lookup: func(name string) (string, bool) {
 			for _, v := range variables {
 				if n, value, _ := strings.Cut(v, "="); n == name {
@@ -244,7 +244,7 @@ func TestErrorsAllAtOnce(t *testing.T) {
 	for _, e := range parts(t, err) {
 		where = append(where, e.Where)
 	}
-	want := []string{"nonsense in " + file, "--source", "--target", "--slots", "fail_fast in " + file, "SLOTFERRY_RETRY_FOR", "memory in " + file, "SLOTFERRY_SCAN_COUNT"}
+	want := []string{"nonsense in " + file, "--source", "--target", "--slots", "SLOTFERRY_RETRY_FOR", "memory in " + file, "SLOTFERRY_SCAN_COUNT", "fail_fast in " + file}
 	if strings.Join(where, "|") != strings.Join(want, "|") {
 		t.Errorf("errors come from\n%q, want\n%q\n%v", where, want, err)
 	}
@@ -288,29 +288,39 @@ func TestJob(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	fs := pflag.NewFlagSet("import", pflag.ContinueOnError)
-	Flags(fs)
-	fs.Bool("verbose", false, "say more")
-	text := Usage(fs, 100)
-	fs.VisitAll(func(f *pflag.Flag) {
-		if strings.Count(text, "--"+f.Name+" ") < 1 {
-			t.Errorf("--%s is missing", f.Name)
-		}
-	})
-	last := -1
-	for _, g := range append(groups[:len(groups):len(groups)], "Others") {
-		at := strings.Index(text, g+":\n")
-		if at <= last {
-			t.Errorf("group %q is missing or out of order", g)
-		}
-		last = at
-	}
-	if strings.Contains(text, "stringArray") {
-		t.Error("a value has no name")
-	}
-	for _, secret := range []string{"source-password", "target-password"} {
-		if fs.Lookup(secret) != nil {
-			t.Errorf("--%s would show in ps", secret)
-		}
+	for name, c := range map[string]Command{"import": ImportCommand, "plan": PlanCommand, "verify": VerifyCommand} {
+		t.Run(name, func(t *testing.T) {
+			fs := pflag.NewFlagSet(name, pflag.ContinueOnError)
+			Flags(fs, c)
+			fs.Bool("verbose", false, "say more")
+			text := Usage(fs, 100)
+			has := map[string]bool{"Others": true}
+			for _, s := range settings {
+				f := fs.Lookup(s.name)
+				has[s.group] = has[s.group] || f != nil
+				if f != nil && !strings.Contains(text, "--"+f.Name+" ") {
+					t.Errorf("--%s is missing", f.Name)
+				}
+				if mine := s.usage != "" && (s.of == 0 || s.of&c != 0); mine != (f != nil) {
+					t.Errorf("--%s: registered %t, want %t", s.name, f != nil, mine)
+				}
+			}
+			last := -1
+			for _, g := range append(groups[:len(groups):len(groups)], "Others") {
+				at := strings.Index(text, g+":\n")
+				if has[g] && at <= last || !has[g] && at >= 0 {
+					t.Errorf("group %q is missing, out of order, or of another command", g)
+				}
+				last = max(last, at)
+			}
+			if strings.Contains(text, "stringArray") {
+				t.Error("a value has no name")
+			}
+			for _, secret := range []string{"source-password", "target-password"} {
+				if fs.Lookup(secret) != nil {
+					t.Errorf("--%s would show in ps", secret)
+				}
+			}
+		})
 	}
 }

@@ -44,11 +44,11 @@ func TestPasswordPrecedence(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			fs := pflag.NewFlagSet("import", pflag.ContinueOnError)
-			Flags(fs)
+			Flags(fs, ImportCommand)
 			if err := fs.Parse(append(tc.args, anyTarget)); err != nil {
 				t.Fatal(err)
 			}
-			c, err := Load(fs, Environment{
+			c, err := LoadImport(fs, Environment{
 				Lookup: func(name string) (string, bool) {
 					for _, v := range tc.env {
 						if value, ok := strings.CutPrefix(v, name+"="); ok {

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -38,6 +39,12 @@ type values struct {
 }
 
 func newValues(fs *pflag.FlagSet, env Environment) *values {
+	if env.Lookup == nil {
+		env.Lookup = os.LookupEnv
+	}
+	if env.Prompt == nil {
+		env.Prompt = askTerminal
+	}
 	v := &values{viper: viper.New(), env: env, origins: map[string]origin{}}
 	if v.file = v.configFile(fs); v.file != "" {
 		var problems []problem

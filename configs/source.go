@@ -20,8 +20,9 @@ import (
 var hostPort = regexp.MustCompile(`^(?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}(?:/\d*)?$`)
 
 var (
-	errAOF  = errors.New("append-only files are not supported yet; write an RDB file with BGSAVE, or name the running server")
-	errSync = errors.New("sync is not supported yet; leave it out to read by scan")
+	errAOF        = errors.New("append-only files are not supported yet; write an RDB file with BGSAVE, or name the running server")
+	errStdinTwice = errors.New("standard input can be read only once, and comparing takes more; save it to a file first")
+	errSync       = errors.New("sync is not supported yet; leave it out to read by scan")
 )
 
 // source returns where keys come from, with credentials and TLS.

@@ -22,6 +22,9 @@ type Options struct {
 
 	DBMap  map[int]string // database → text put in front of its keys, "" included
 	Rename []Rename       // the first rule that fits is used, before DBMap
+
+	Sample float64 // part of the keys, 0 to 1, picked by their names; 0 is all
+	Seed   uint64  // another seed picks other keys
 }
 
 // Rename is one rule: a leading Old becomes New.
@@ -35,6 +38,8 @@ type Choice struct {
 	slots            *slotSet // nil: all
 	dbMap            map[int]string
 	rename           []rule
+	sample           float64
+	seed             uint64
 }
 
 type rule struct{ old, new []byte }
@@ -47,9 +52,12 @@ func (c *Choice) DB(db int) bool {
 	return len(c.dbs) == 0 || slices.Contains(c.dbs, db)
 }
 
-// Key tells whether a key's name in the source passes Include and Exclude. It
-// allocates nothing.
-func (c *Choice) Key(_ int, key []byte) bool {
+// Key tells whether a key's name in the source passes Include, Exclude and
+// Sample. It allocates nothing.
+func (c *Choice) Key(db int, key []byte) bool {
+	if c.sample != 0 && !c.sampled(db, key) {
+		return false
+	}
 	fits := func(p []byte) bool { return Match(p, key) }
 	if len(c.include) > 0 && !slices.ContainsFunc(c.include, fits) {
 		return false

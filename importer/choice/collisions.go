@@ -75,6 +75,12 @@ func (c *Choice) Collisions(dbs []int, limit int64) *Collisions {
 	if !c.Renames() {
 		return nil
 	}
+	return c.Merge(dbs, limit)
+}
+
+// Merge is Collisions for keys of several databases whose names stay as they
+// are, too: what would meet if they were put into one.
+func (c *Choice) Merge(dbs []int, limit int64) *Collisions {
 	if limit <= 0 {
 		limit = defaultLimit
 	}

@@ -14,7 +14,7 @@ import (
 // New checks the options. Its error joins everything that is wrong, each part
 // an *OptionError.
 func New(o Options) (*Choice, error) {
-	c := &Choice{dbMap: maps.Clone(o.DBMap)}
+	c := &Choice{dbMap: maps.Clone(o.DBMap), sample: o.Sample, seed: o.Seed}
 	var errs []error
 	wrong := func(flag, format string, args ...any) {
 		errs = append(errs, &OptionError{Flag: flag, Message: fmt.Sprintf(format, args...)})
@@ -43,6 +43,11 @@ func New(o Options) (*Choice, error) {
 		}
 	}
 	c.setRename(o.Rename, wrong)
+	if !(o.Sample >= 0 && o.Sample <= 1) {
+		wrong("sample", "%v is no part of the whole; write a number above 0, up to 1", o.Sample)
+	} else if o.Sample == 1 {
+		c.sample = 0
+	}
 	var err error
 	if c.slots, err = parseSlots(o.Slots); err != nil {
 		wrong("slots", "%v", err)
@@ -55,7 +60,7 @@ func New(o Options) (*Choice, error) {
 
 // OptionError says what is wrong with one of the options.
 type OptionError struct {
-	Flag    string // the option's flag, without dashes: "include", "exclude", "type", "db", "slots", "db-map", "rename-prefix"
+	Flag    string // the option's flag, without dashes: "include", "exclude", "type", "db", "slots", "db-map", "rename-prefix", "sample"
 	Message string
 }
 
@@ -198,6 +203,10 @@ func (c *Choice) Identity() string {
 	// first.
 	for _, r := range slices.SortedFunc(slices.Values(c.rename), func(a, b rule) int { return slices.Compare(a.old, b.old) }) {
 		flag("rename-prefix", quote(string(r.old))+"="+quote(string(r.new)))
+	}
+	if c.sample != 0 {
+		flag("sample", strconv.FormatFloat(c.sample, 'g', -1, 64))
+		flag("seed", strconv.FormatUint(c.seed, 10))
 	}
 	if len(words) == 0 {
 		return allKeys
