@@ -39,22 +39,24 @@ type Plan struct {
 	Encodings []Encoding       `json:"encodings"` // most bytes first
 	Databases map[string]int64 `json:"databases"` // number → keys that would travel
 
-	HashTags []Tag    `json:"hash_tags"` // most bytes first, ShownTags at most
+	HashTags []Tag    `json:"hash_tags"` // most bytes first: the ShownTags with most bytes, the TagsByKeys with most keys
 	BigKeys  []BigKey `json:"big_keys"`  // most bytes first, ShownKeys at most
 	Prefixes []Prefix `json:"prefixes"`  // most bytes first, ShownPrefixes at most
 	TTL      TTL      `json:"ttl"`
 
-	// Separator is what ends a prefix, "" when names have none; PrefixDepth is
-	// how many of them a prefix holds.
+	// Separator is what ends a part of a name, "" when names have none;
+	// PrefixDepth is how many parts a prefix has, 0 without a separator.
 	Separator   string `json:"separator"`
 	PrefixDepth int    `json:"prefix_depth"`
 	// PrefixesExact and HashTagsExact tell whether all of them could be counted
 	// to the end. If not, those listed may be short by up to the error given, in
-	// bytes, and smaller ones may be missing.
-	PrefixesExact bool  `json:"prefixes_exact"`
-	PrefixesError int64 `json:"prefixes_error,omitempty"`
-	HashTagsExact bool  `json:"hash_tags_exact"`
-	HashTagsError int64 `json:"hash_tags_error,omitempty"`
+	// bytes and in keys, and smaller ones may be missing.
+	PrefixesExact     bool  `json:"prefixes_exact"`
+	PrefixesError     int64 `json:"prefixes_error,omitempty"`
+	PrefixesErrorKeys int64 `json:"prefixes_error_keys,omitempty"`
+	HashTagsExact     bool  `json:"hash_tags_exact"`
+	HashTagsError     int64 `json:"hash_tags_error,omitempty"`
+	HashTagsErrorKeys int64 `json:"hash_tags_error_keys,omitempty"`
 
 	// Collisions is how many keys would be written over by another one of the
 	// same new name. CollisionsExact is false when there was not memory enough to
@@ -70,6 +72,7 @@ type Plan struct {
 // How many are listed at most.
 const (
 	ShownTags     = 100
+	TagsByKeys    = 25
 	ShownKeys     = 100
 	ShownPrefixes = 50
 )
