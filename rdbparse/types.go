@@ -67,6 +67,10 @@ const (
 // Vendor says whose numbers a file uses.
 type Vendor uint8
 
+// FirstValkey is the lowest RDB version of Valkey's own. Files and payloads of
+// lower ones have the numbers of Redis, whoever wrote them.
+const FirstValkey = 80
+
 // The two magics there are: "REDIS00NN" and "VALKEY0NN".
 const (
 	Redis Vendor = iota
@@ -122,6 +126,50 @@ func TypeName(v Vendor, typ byte) string {
 		return ""
 	}
 	return typeInfos[typ].name
+}
+
+// EncodingName is how a server that loads a value of the RDB type typ stores
+// it at first, in the words of OBJECT ENCODING where they have one: for people.
+// It is "" for a type that v doesn't have.
+func EncodingName(v Vendor, typ byte) string {
+	switch typ {
+	case typeString:
+		return "string"
+	case typeList:
+		return "linkedlist"
+	case typeSet, typeHash:
+		return "hashtable"
+	case typeZset, typeZset2:
+		return "skiplist"
+	case typeModule1, typeModule2:
+		return "module"
+	case typeHashZipmap:
+		return "zipmap"
+	case typeListZiplist, typeZsetZiplist, typeHashZiplist:
+		return "ziplist"
+	case typeSetIntset:
+		return "intset"
+	case typeQuicklist, typeQuicklist2:
+		return "quicklist"
+	case typeHashListpack, typeZsetListpack, typeSetListpack:
+		return "listpack"
+	case typeStream, typeStream2, typeStream3:
+		return "stream"
+	case typeHashTTLRC: // and Valkey's
+		return "hashtable with field expiry"
+	}
+	if v == Valkey {
+		return ""
+	}
+	switch typ {
+	case typeHashTTL:
+		return "hashtable with field expiry"
+	case typeHashLPTTLRC, typeHashListpackEx:
+		return "listpack with field expiry"
+	case typeStream4, typeStream5:
+		return "stream"
+	}
+	return ""
 }
 
 // LowestVersion is the lowest RDB version that knows the type typ: a payload

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/slotferry/slotferry/rdbparse"
 )
 
 // Server is what INFO tells of one server.
@@ -74,6 +76,37 @@ func (v Version) RDB() int {
 		return 10
 	}
 	return 9
+}
+
+// RDB types whose numbers tell vendors apart (src/rdb.h of each).
+const (
+	moduleType   = 7
+	hash2Valkey  = 22 // hash with field TTLs, Valkey 9.0
+	hashTTL      = 24 // the same of Redis 7.4
+	hashTTLSmall = 25
+)
+
+// Takes reports whether RESTORE of a value of RDB type typ, in the vendor's
+// numbers, works on such a server once its footer bears the lowest version that
+// knows the type (rdbparse.LowestVersion). Whether a module's value is taken
+// depends on the modules loaded there, so that it counts as taken.
+func (v Version) Takes(vendor rdbparse.Vendor, typ byte) bool {
+	lowest := int(rdbparse.LowestVersion(typ))
+	switch {
+	case typ == moduleType:
+		return true
+	case lowest == 0:
+		return false
+	case vendor == rdbparse.Valkey && typ >= hash2Valkey:
+		return typ == hash2Valkey && v.Product == "valkey" && v.RDB() >= lowest
+	case typ == hash2Valkey: // of Redis' release candidates
+		return false
+	case typ > hash2Valkey && v.Product == "valkey":
+		return false
+	case typ == hashTTL || typ == hashTTLSmall:
+		return v.Product != "redict" && v.RDB() >= lowest
+	}
+	return v.RDB() >= lowest
 }
 
 // Look asks a server what it is. It needs INFO and TIME only.

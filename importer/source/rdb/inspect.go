@@ -9,8 +9,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/importer/route"
 	"github.com/slotferry/slotferry/rdbparse"
 )
 
@@ -38,11 +42,34 @@ func (s *Source) Inspect(ctx context.Context, survey bool) (preflight.Source, pr
 		found.Block("source_not_rdb", remedy, "%v", err)
 		return facts, found
 	}
-	facts.RDB = w.Header().Version
+	s.header = w.Header()
+	facts.RDB = s.header.Version
+	facts.Measure = preflight.MeasureSerialized
+	introduction(w, &facts)
 	if survey && s.file != nil {
 		s.survey(ctx, &facts, &found)
 	}
 	return facts, found
+}
+
+// introduction reads what a file begins with: facts on the server that wrote it.
+// The walk is over the beginning only, which may end anywhere.
+func introduction(w *rdbparse.Walker, facts *preflight.Source) {
+	for {
+		e, err := w.Next()
+		if err != nil || e.Kind != rdbparse.KindAux {
+			return
+		}
+		n, _ := strconv.ParseInt(string(e.Text), 10, 64)
+		switch name := string(e.Name); {
+		case name == "redis-ver", name == "valkey-ver":
+			facts.Version = fmt.Sprintf("%s %s", strings.TrimSuffix(name, "-ver"), e.Text[:min(len(e.Text), 64)])
+		case name == "ctime" && n > 0:
+			facts.Written = time.Unix(n, 0)
+		case name == "used-mem":
+			facts.Memory = max(n, 0)
+		}
+	}
 }
 
 // open opens the file, if it is one, and returns the first bytes. They and the
@@ -108,29 +135,44 @@ func (s *Source) survey(ctx context.Context, facts *preflight.Source, found *pre
 	facts.ModuleTypes = map[string]int64{}
 	names := c.Collisions(nil, 0)
 	db, count := -1, int64(0) // of the database being walked: a map for each key would cost
-	visit := func(e *rdbparse.Entry) {
+	sum := &preflight.Survey{Vendor: s.header.Vendor, Types: map[byte]int64{}}
+	var types [256]int64 // for the same reason
+	visit := func(e *rdbparse.Entry) error {
 		if e.Kind == rdbparse.KindFunction {
 			facts.Libraries++
 		}
 		if e.Kind != rdbparse.KindKey || !c.DB(e.DB) {
-			return
+			return nil
 		}
 		if e.DB != db {
 			keys[db] += count
 			db, count = e.DB, 0
 		}
 		count++
+		types[e.Type]++
+		sum.Bytes += e.ValueLen
+		sum.Largest = max(sum.Largest, e.ValueLen)
+		if e.ExpireAt != 0 {
+			sum.Expiring++
+		}
 		if e.Module != "" {
 			facts.ModuleTypes[e.Module]++
 		}
 		if names != nil && c.Key(e.DB, e.Key) {
 			names.Note(e.DB, e.Key)
 		}
+		return nil
 	}
 	err := s.look(ctx, names == nil, visit)
 	keys[db] += count
 	delete(keys, -1)
 	facts.Keys = keys
+	for typ, n := range types {
+		if n > 0 {
+			sum.Types[byte(typ)] = n
+		}
+	}
+	facts.Survey = sum
 	if cause := context.Cause(ctx); cause != nil {
 		found.Block("interrupted", "", "%v", cause)
 		return
@@ -143,10 +185,11 @@ func (s *Source) survey(ctx context.Context, facts *preflight.Source, found *pre
 		return
 	}
 	if !names.Empty() {
-		err := s.look(ctx, false, func(e *rdbparse.Entry) {
+		err := s.look(ctx, false, func(e *rdbparse.Entry) error {
 			if e.Kind == rdbparse.KindKey && facts.Collision == "" && c.DB(e.DB) && c.Key(e.DB, e.Key) && names.Check(e.DB, e.Key) {
 				facts.Collision = fmt.Sprintf("key %q of db %d", e.Key[:min(len(e.Key), 128)], e.DB)
 			}
+			return nil
 		})
 		if cause := context.Cause(ctx); cause != nil && err != nil {
 			found.Block("interrupted", "", "%v", cause)
@@ -155,7 +198,7 @@ func (s *Source) survey(ctx context.Context, facts *preflight.Source, found *pre
 }
 
 // look walks the whole file once, without checksum and values.
-func (s *Source) look(ctx context.Context, skipKeys bool, visit func(*rdbparse.Entry)) error {
+func (s *Source) look(ctx context.Context, skipKeys bool, visit func(*rdbparse.Entry) error) error {
 	w, err := rdbparse.NewWalker(io.NewSectionReader(s.file, 0, s.size), rdbparse.Options{
 		Name: s.name, Seekable: true, SkipCRC: true, SkipKeys: skipKeys,
 	})
@@ -173,6 +216,33 @@ func (s *Source) look(ctx context.Context, skipKeys bool, visit func(*rdbparse.E
 		if err != nil {
 			return err
 		}
-		visit(e)
+		if err := visit(e); err != nil {
+			return err
+		}
 	}
+}
+
+// ErrOnce means that a stream can't be read a second time.
+var ErrOnce = errors.New("it can be read only once; name an RDB file instead")
+
+// Names visits all keys once more, those whose value expired too, as far as
+// databases, names and slots are chosen; types are not looked at. It is for a
+// file only (ErrOnce).
+func (s *Source) Names(ctx context.Context, visit func(db int, key []byte) error) error {
+	if s.file == nil {
+		return fmt.Errorf("reading the names of keys from %s again: %w", s.name, ErrOnce)
+	}
+	c := s.opts.Choice
+	var name []byte
+	return s.look(ctx, false, func(e *rdbparse.Entry) error {
+		if e.Kind != rdbparse.KindKey || !c.DB(e.DB) || !c.Key(e.DB, e.Key) {
+			return nil
+		}
+		if c.SlotsChosen() {
+			if name = c.Name(name[:0], e.DB, e.Key); !c.Slot(route.Slot(name)) {
+				return nil
+			}
+		}
+		return visit(e.DB, e.Key)
+	})
 }

@@ -31,7 +31,10 @@ type Options struct {
 	// way. It is asked for after each large value of a Stream, so that the next
 	// one has its place; nil does not wait.
 	Room func(ctx context.Context, bytes int64) error
-	Log  *zap.Logger
+	// Measure makes records carry the measure of their values instead of the
+	// values, however long they are.
+	Measure bool
+	Log     *zap.Logger
 }
 
 // Source is an RDB file or stream.
@@ -42,6 +45,7 @@ type Source struct {
 	stream *bufio.Reader
 	log    *zap.Logger
 	size   int64
+	header rdbparse.Header
 }
 
 // headerBytes is the magic and the version that an RDB begins with.
@@ -76,6 +80,12 @@ func (s *Source) Close() error {
 	}
 	return s.file.Close()
 }
+
+// Exact tells that expiries are known to the millisecond.
+func (s *Source) Exact() bool { return true }
+
+// Vendor says whose RDB types the records bear, once Inspect has looked.
+func (s *Source) Vendor() rdbparse.Vendor { return s.header.Vendor }
 
 // Size returns the length of the file in bytes, 0 for a stream.
 func (s *Source) Size() int64 { return s.size }
@@ -145,6 +155,10 @@ func (s *Source) walker(input io.Reader, from record.Position) (*rdbparse.Walker
 	o := rdbparse.Options{
 		Name: s.name, Seekable: s.file != nil, BufferMax: s.opts.MaxValue, InlineMax: record.LargeBytes,
 		SumValues: true,
+	}
+	if s.opts.Measure {
+		// What need not be read again is passed over, in a stream too.
+		o.Seekable, o.SumValues = true, false
 	}
 	if s.file != nil {
 		if _, err := s.file.Seek(0, io.SeekStart); err != nil {

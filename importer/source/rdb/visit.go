@@ -56,6 +56,10 @@ func (v *visit) fill(e *rdbparse.Entry) {
 		Version: rdbparse.LowestVersion(e.Type), Sum: e.Sum, ExpireAt: e.ExpireAt,
 	}
 	c := v.source.opts.Choice
+	if v.source.opts.Measure {
+		r.Value, r.Sum = nil, 0
+		r.Measure = record.Measure{Bytes: e.ValueLen + 1, Type: typeName(v.vendor, e), Encoding: rdbparse.EncodingName(v.vendor, e.Type)}
+	}
 	switch {
 	case !c.DB(e.DB) || !c.Key(e.DB, e.Key) || !c.Type(typeName(v.vendor, e)):
 		r.Fate = record.Filtered
@@ -66,7 +70,7 @@ func (v *visit) fill(e *rdbparse.Entry) {
 		r.Fate = record.Refused
 		r.Reason = fmt.Sprintf("its value of %d bytes does not fit into the memory allowed, and %s can't be read twice; import from a file, or give more --memory",
 			e.ValueLen, v.source.name)
-	case e.Large:
+	case e.Large && !v.source.opts.Measure:
 		r.Large = io.NewSectionReader(v.source.file, e.ValueOffset, e.ValueLen)
 	}
 }
