@@ -48,14 +48,26 @@ func BenchmarkCounter(b *testing.B) {
 	}
 }
 
-// Every key has a prefix of its own: the tally drops all the time.
-func BenchmarkTallyFull(b *testing.B) {
-	t := newTally(32 << 20)
-	name := []byte("prefix-00000000000000")
+// Each key is larger than all before it.
+func BenchmarkBigKeys(b *testing.B) {
+	big := newBigKeys()
+	name := []byte("user:123456:profile")
 	b.ReportAllocs()
 	n := int64(0)
 	for b.Loop() {
-		strconv.AppendInt(name[:7], n, 10)
+		big.add(Key{Key: name, Slot: uint16(n % route.Slots), Bytes: n})
+		n++
+	}
+}
+
+// Every key has a prefix of its own: the tally drops again and again.
+func BenchmarkTallyFull(b *testing.B) {
+	t := newTally(defaultMemory / 2)
+	var name [20]byte
+	b.ReportAllocs()
+	n := int64(0)
+	for b.Loop() {
+		name := strconv.AppendInt(append(name[:0], "prefix-"...), n, 36)
 		t.add(t.hash(name), name, 0, 100)
 		n++
 	}

@@ -176,11 +176,13 @@ func (c *Counter) Fill(p *Plan) {
 	for db, n := range c.databases {
 		p.Databases[strconv.Itoa(db)] = *n
 	}
-	p.BigKeys = slices.Clone(c.big.top.list)
-	for i := range p.BigKeys {
+	p.BigKeys = []BigKey{}
+	for _, k := range c.big.top.list {
+		big := *k
 		// Without an owner the address is empty.
-		m, _ := c.table.Owner(uint16(p.BigKeys[i].Slot))
-		p.BigKeys[i].Master = m.Addr
+		m, _ := c.table.Owner(uint16(big.Slot))
+		big.Master = m.Addr
+		p.BigKeys = append(p.BigKeys, big)
 	}
 }
 

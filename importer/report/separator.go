@@ -122,7 +122,7 @@ func cut(name []byte, most int) []byte {
 		return name
 	}
 	end := most
-	for end > most-utf8.UTFMax && !utf8.RuneStart(name[end]) {
+	for end > most-utf8.UTFMax+1 && !utf8.RuneStart(name[end]) {
 		end--
 	}
 	return name[:end]

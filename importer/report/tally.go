@@ -107,7 +107,7 @@ func (t *tally) find(hash uint64, name []byte) *entry {
 	return nil
 }
 
-func (t *tally) at(i int) *entry { return &t.entries[i/blockEntries][i%blockEntries] }
+func (t *tally) at(i int) *entry { return &t.entries[uint(i)/blockEntries][uint(i)%blockEntries] }
 
 // name returns the tally's own bytes, which stay until the next add.
 func (t *tally) name(e *entry) []byte {

@@ -27,21 +27,21 @@ func (t *top[T]) add(x T) {
 
 // bigKeys are the ShownKeys largest keys.
 type bigKeys struct {
-	top   top[BigKey]
+	top   top[*BigKey]
 	floor int64 // a key of no more bytes is none of them
 }
 
 func newBigKeys() bigKeys {
-	return bigKeys{floor: -1, top: top[BigKey]{n: ShownKeys, compare: func(a, b BigKey) int {
+	return bigKeys{floor: -1, top: top[*BigKey]{n: ShownKeys, compare: func(a, b *BigKey) int {
 		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), bytes.Compare(a.Key, b.Key), cmp.Compare(a.DB, b.DB))
 	}}}
 }
 
 // add takes a key that is above the floor. A scan may give the same key twice.
 func (b *bigKeys) add(k Key) {
-	name := Text(bytes.Clone(shorten(k.Key)))
-	same := slices.IndexFunc(b.top.list, func(o BigKey) bool {
-		return o.DB == k.DB && o.Slot == int(k.Slot) && bytes.Equal(o.Key, name)
+	name := shorten(k.Key)
+	same := slices.IndexFunc(b.top.list, func(o *BigKey) bool {
+		return o.Slot == int(k.Slot) && o.DB == k.DB && bytes.Equal(o.Key, name)
 	})
 	if same >= 0 {
 		if b.top.list[same].Bytes >= k.Bytes {
@@ -49,7 +49,7 @@ func (b *bigKeys) add(k Key) {
 		}
 		b.top.list = slices.Delete(b.top.list, same, same+1)
 	}
-	b.top.add(BigKey{Key: name, DB: k.DB, Type: k.Type, Bytes: k.Bytes, Slot: int(k.Slot)})
+	b.top.add(&BigKey{Key: bytes.Clone(name), DB: k.DB, Type: k.Type, Bytes: k.Bytes, Slot: int(k.Slot)})
 	if len(b.top.list) == ShownKeys {
 		b.floor = b.top.list[ShownKeys-1].Bytes
 	}
