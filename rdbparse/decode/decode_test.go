@@ -2,6 +2,7 @@ package decode
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -73,6 +74,17 @@ func TestFixtures(t *testing.T) {
 						t.Errorf("%q of type %d: %s", key, s.typ, d)
 					}
 				}
+			}
+		})
+	}
+}
+
+func TestOldValues(t *testing.T) {
+	for _, tc := range oldValues {
+		t.Run(tc.name, func(t *testing.T) {
+			v := serialized{typ: tc.typ, body: []byte(tc.body)}.decode(t)
+			if got := fmt.Sprint(lines(v)); got != tc.want {
+				t.Errorf("%.300s, want %.300s", got, tc.want)
 			}
 		})
 	}
