@@ -21,12 +21,14 @@ func (s *Source) Inspect(ctx context.Context, survey bool) (preflight.Source, pr
 	name := s.opts.Endpoint.String()
 	facts := preflight.Source{Text: name, IDs: []string{name}}
 	var err error
-	if s.server, err = preflight.Look(ctx, s.client); err != nil {
+	if s.server, err = preflight.Look(ctx, s.clients.first); err != nil {
 		s.unreachable(&found, err)
 		return facts, found
 	}
+	s.version = s.server.Version
 	facts.Server = &s.server
-	facts.RDB = s.server.Version.RDB()
+	facts.RDB = s.version.RDB()
+	facts.Version, facts.Memory = s.version.String(), s.server.Dataset
 	if s.server.Cluster {
 		found.Block("source_is_cluster", "name a standalone server; copying from a cluster is not supported yet",
 			"the source %s is itself a node of a Redis Cluster", name)
@@ -43,7 +45,14 @@ func (s *Source) Inspect(ctx context.Context, survey bool) (preflight.Source, pr
 		found.Warn("source_is_replica", "if it is behind its master, so will be the copy", "the source %s is a replica", name)
 	}
 	s.rights(ctx, &found)
-	s.dbs = s.databases()
+	facts.Measure = preflight.MeasureSerialized
+	if s.opts.Measure && len(found.Blockers()) == 0 {
+		s.measurable(ctx, &found)
+	}
+	if s.memory {
+		facts.Measure = preflight.MeasureMemory
+	}
+	s.dbs = s.databases(s.server)
 	facts.Keys = map[int]int64{}
 	for _, db := range s.dbs {
 		facts.Keys[db] = s.server.Keys[db]
@@ -65,7 +74,7 @@ func (s *Source) rights(ctx context.Context, found *preflight.Findings) {
 	if !s.server.Version.AtLeast(7, 0) {
 		expiry, remedy = "PTTL", "ACL SETUSER <user> ~* +scan +dump +pttl +time +select +info"
 	}
-	denied, onKey, err := preflight.Denied(ctx, s.client, []preflight.Probe{
+	denied, onKey, err := preflight.Denied(ctx, s.clients.first, []preflight.Probe{
 		{Command: "SCAN", Args: []any{"SCAN", "0", "COUNT", "1"}},
 		{Command: "DUMP", Args: []any{"DUMP", preflight.ProbeKey}},
 		{Command: expiry, Args: []any{expiry, preflight.ProbeKey}},
@@ -90,7 +99,7 @@ func (s *Source) functions(ctx context.Context, found *preflight.Findings) {
 	if !s.server.Version.AtLeast(7, 0) {
 		return
 	}
-	dump, err := s.client.FunctionDump(ctx).Result()
+	dump, err := s.clients.first.FunctionDump(ctx).Result()
 	if err == nil {
 		s.libs, err = rdbparse.FunctionLibraries([]byte(dump))
 	}
@@ -106,7 +115,11 @@ func (s *Source) collisions(ctx context.Context, facts *preflight.Source, found 
 	if names == nil {
 		return nil
 	}
-	if err := s.names(ctx, func(db int, key []byte) { names.Note(db, key) }); err != nil {
+	note := func(db int, key []byte) error {
+		names.Note(db, key)
+		return nil
+	}
+	if err := s.names(ctx, &place{}, s.dbs, note); err != nil {
 		return err
 	}
 	if names.Full() {
@@ -116,43 +129,12 @@ func (s *Source) collisions(ctx context.Context, facts *preflight.Source, found 
 	if names.Empty() {
 		return nil
 	}
-	return s.names(ctx, func(db int, key []byte) {
+	return s.names(ctx, &place{}, s.dbs, func(db int, key []byte) error {
 		if facts.Collision == "" && names.Check(db, key) {
 			facts.Collision = fmt.Sprintf("key %q of db %d", key[:min(len(key), 128)], db)
 		}
+		return nil
 	})
-}
-
-// names visits the names of all chosen keys.
-func (s *Source) names(ctx context.Context, visit func(db int, key []byte)) error {
-	for _, db := range s.dbs {
-		conn := s.client.Conn()
-		err := func() error {
-			defer func() { _ = conn.Close() }()
-			if err := conn.Select(ctx, db).Err(); err != nil {
-				return err
-			}
-			defer conn.Select(context.WithoutCancel(ctx), 0)
-			for cursor := uint64(0); ; {
-				keys, next, err := conn.Scan(ctx, cursor, "", int64(10*s.opts.Count)).Result()
-				if err != nil {
-					return err
-				}
-				for _, k := range keys {
-					if key := []byte(k); s.opts.Choice.Key(db, key) {
-						visit(db, key)
-					}
-				}
-				if cursor = next; cursor == 0 {
-					return nil
-				}
-			}
-		}()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // unreachable tells why the source does not answer as it should.

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -19,10 +20,36 @@ const (
 // moduleType is the RDB type of a module's value.
 const moduleType = 7
 
-// readKey reads the value and the expiry of one key and tells the sink.
+// appendKey asks for the value of one key, or its measure, and its expiry.
+func (p *pipe) appendKey(key []byte) {
+	if p.memory {
+		p.appendMeasure(key)
+	} else {
+		p.out = append(p.out, "*2\r\n$4\r\nDUMP\r\n"...)
+		p.out = resp.AppendBulk(p.out, key)
+	}
+	p.appendExpiry(key)
+}
+
+func (p *pipe) appendExpiry(key []byte) {
+	if p.pttl {
+		p.out = append(p.out, "*1\r\n$4\r\nTIME\r\n*2\r\n$4\r\nPTTL\r\n"...)
+	} else {
+		p.out = append(p.out, "*2\r\n$11\r\nPEXPIRETIME\r\n"...)
+	}
+	p.out = resp.AppendBulk(p.out, key)
+}
+
+// readKey reads into p.record what appendKey asked for.
 func (p *pipe) readKey(key []byte) error {
 	r := &p.record
 	*r = record.Record{DB: r.DB, Key: key}
+	if p.memory {
+		if err := p.readMeasure(); err != nil {
+			return err
+		}
+		return p.readExpiry()
+	}
 	if err := p.readValue(); err != nil {
 		return err
 	}
@@ -31,13 +58,27 @@ func (p *pipe) readKey(key []byte) error {
 		p.value = append(p.value[:0], r.Value...)
 		r.Value = p.value
 	}
-	if err := p.readExpiry(); err != nil {
-		return err
+	return p.readExpiry()
+}
+
+// settle leaves the record's value out where it is only to be measured, and
+// the record where its type is not chosen.
+func (p *pipe) settle() {
+	r := &p.record
+	if r.Fate != record.Copy {
+		return
 	}
-	if r.Fate == record.Copy && !p.source.opts.Choice.Type(typeName(r)) {
+	name := r.Measure.Type
+	if name == "" {
+		name = typeName(r)
+	}
+	if p.source.opts.Measure && !p.memory {
+		r.Measure = record.Measure{Bytes: r.Len(), Type: name, Encoding: rdbparse.EncodingName(p.source.Vendor(), r.Type)}
+		r.Value, r.Owned, r.Footer = nil, false, nil
+	}
+	if !p.source.opts.Choice.Type(name) {
 		r.Fate = record.Filtered
 	}
-	return p.sink.Record(r)
 }
 
 // readValue reads the answer to DUMP.
@@ -49,7 +90,7 @@ func (p *pipe) readValue() error {
 	}
 	switch {
 	case h.Kind == '-':
-		if err := p.refused(h.Line, "DUMP"); !keyOnly(h.Line) {
+		if err := refused(h.Line, "DUMP"); !keyOnly(h.Line) {
 			return err
 		}
 		r.Fate, r.Reason = record.Refused, fmt.Sprintf("the source answered %q to DUMP", h.Line)
@@ -82,8 +123,12 @@ func (p *pipe) readValue() error {
 // keyOnly reports whether an error concerns one key and not the connection or
 // the user.
 func keyOnly(line []byte) bool {
-	s := string(line)
-	return strings.HasPrefix(s, "ERR ") || strings.Contains(s, "access a key") || strings.Contains(s, "access one of the keys")
+	return strings.HasPrefix(string(line), "ERR ") || keyDenied(string(line))
+}
+
+// keyDenied reports whether the user may not use a key of that name.
+func keyDenied(reply string) bool {
+	return strings.Contains(reply, "access a key") || strings.Contains(reply, "access one of the keys")
 }
 
 // readExpiry reads the answer to PEXPIRETIME, or to TIME and PTTL. The expiry is
@@ -102,7 +147,7 @@ func (p *pipe) readExpiry() error {
 		return p.wire(err)
 	}
 	if h.Kind == '-' {
-		if err := p.refused(h.Line, "PEXPIRETIME"); !keyOnly(h.Line) {
+		if err := refused(h.Line, "PEXPIRETIME"); !keyOnly(h.Line) {
 			return err
 		}
 		if r.Fate == record.Copy {
@@ -149,4 +194,33 @@ func typeName(r *record.Record) string {
 		return name
 	}
 	return rdbparse.TypeName(rdbparse.Valkey, r.Type)
+}
+
+var errNoFooter = errors.New("a DUMP shorter than its footer")
+
+// split cuts a DUMP payload into what a record needs.
+func (p *pipe) split(payload []byte, owned bool) error {
+	if len(payload) < 1+len(p.footer) {
+		return p.wire(fmt.Errorf("%w: %w", resp.ErrProtocol, errNoFooter))
+	}
+	r := &p.record
+	end := len(payload) - len(p.footer)
+	r.Type, r.Value, r.Owned = payload[0], payload[1:end:end], owned
+	copy(p.footer[:], payload[end:])
+	r.Footer = p.footer[:]
+	return nil
+}
+
+// moduleName returns the type's name of a module value, whose id is the length
+// that follows the type byte.
+func moduleName(value []byte) string {
+	const sixtyFourBit = 0x81
+	if len(value) < 9 || value[0] != sixtyFourBit {
+		return ""
+	}
+	var id uint64
+	for _, b := range value[1:9] {
+		id = id<<8 | uint64(b)
+	}
+	return rdbparse.ModuleName(id)
 }

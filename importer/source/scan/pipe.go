@@ -11,7 +11,6 @@ import (
 
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/route"
-	"github.com/slotferry/slotferry/rdbparse"
 	"github.com/slotferry/slotferry/resp"
 )
 
@@ -31,6 +30,7 @@ type pipe struct {
 	sink   *progress
 	runID  string
 	pttl   bool // no PEXPIRETIME: PTTL with TIME before it
+	memory bool // ask for measures, not for values
 
 	out    []byte
 	name   []byte
@@ -44,6 +44,7 @@ type pipe struct {
 	footer [10]byte
 	value  []byte
 	last   *page // that came last, while the SCAN after it is not sent
+	words  map[string]string
 }
 
 // page is what one SCAN gave.
@@ -82,7 +83,7 @@ func (p *pipe) ask(mayFail bool, words ...string) error {
 		return &sourceError{err}
 	}
 	if h.Kind == '-' && !mayFail {
-		return p.refused(h.Line, words[0])
+		return refused(h.Line, words[0])
 	}
 	return p.wire(p.r.Skip(h))
 }
@@ -152,8 +153,11 @@ func (p *pipe) nextGroup() *page {
 	return nil
 }
 
-// groupSize is how many values make about groupBytes.
+// groupSize is how many values make about groupBytes; measures are small.
 func (p *pipe) groupSize() int {
+	if p.memory {
+		return measuresAsked
+	}
 	if p.values == 0 {
 		return 64
 	}
@@ -184,15 +188,7 @@ func (p *pipe) appendScan(b []byte, cursor uint64) []byte {
 
 func (p *pipe) appendGroup(g *page, n int) {
 	for i := g.asked; i < g.asked+n; i++ {
-		key := g.key(i)
-		p.out = append(p.out, "*2\r\n$4\r\nDUMP\r\n"...)
-		p.out = resp.AppendBulk(p.out, key)
-		if p.pttl {
-			p.out = append(p.out, "*1\r\n$4\r\nTIME\r\n*2\r\n$4\r\nPTTL\r\n"...)
-		} else {
-			p.out = append(p.out, "*2\r\n$11\r\nPEXPIRETIME\r\n"...)
-		}
-		p.out = resp.AppendBulk(p.out, key)
+		p.appendKey(g.key(i))
 	}
 	g.asked += n
 	p.groups++
@@ -320,6 +316,10 @@ func (p *pipe) readGroup(d debt) error {
 		if err := p.readKey(key); err != nil {
 			return err
 		}
+		p.settle()
+		if err := p.sink.Record(&p.record); err != nil {
+			return err
+		}
 	}
 	if d.page.read == len(d.page.keys) {
 		return p.finished(d.page)
@@ -334,7 +334,7 @@ func (p *pipe) array(n int64, command string) error {
 		return p.wire(err)
 	}
 	if h.Kind == '-' {
-		return p.refused(h.Line, command)
+		return refused(h.Line, command)
 	}
 	if h.Kind != '*' || h.N != n {
 		return p.wire(fmt.Errorf("%w: answer to %s", resp.ErrProtocol, command))
@@ -352,7 +352,7 @@ func (p *pipe) bulk(command string, limit int64) ([]byte, error) {
 		return nil, p.wire(err)
 	}
 	if h.Kind == '-' {
-		return nil, p.refused(h.Line, command)
+		return nil, refused(h.Line, command)
 	}
 	if h.Kind != '$' || h.N < 0 {
 		return nil, p.wire(fmt.Errorf("%w: answer to %s", resp.ErrProtocol, command))
@@ -374,7 +374,7 @@ func (p *pipe) wire(err error) error {
 }
 
 // refused turns an error reply into an error: one that waiting may mend, or not.
-func (p *pipe) refused(line []byte, command string) error {
+func refused(line []byte, command string) error {
 	err := fmt.Errorf("the source answered %q to %s", line, command)
 	switch word, _, _ := strings.Cut(string(line), " "); word {
 	case "LOADING", "BUSY", "MASTERDOWN", "TRYAGAIN":
@@ -383,33 +383,4 @@ func (p *pipe) refused(line []byte, command string) error {
 		return fmt.Errorf("%w: %w", ErrDenied, err)
 	}
 	return err
-}
-
-var errNoFooter = errors.New("a DUMP shorter than its footer")
-
-// split cuts a DUMP payload into what a record needs.
-func (p *pipe) split(payload []byte, owned bool) error {
-	if len(payload) < 1+len(p.footer) {
-		return p.wire(fmt.Errorf("%w: %w", resp.ErrProtocol, errNoFooter))
-	}
-	r := &p.record
-	end := len(payload) - len(p.footer)
-	r.Type, r.Value, r.Owned = payload[0], payload[1:end:end], owned
-	copy(p.footer[:], payload[end:])
-	r.Footer = p.footer[:]
-	return nil
-}
-
-// moduleName returns the type's name of a module value, whose id is the length
-// that follows the type byte.
-func moduleName(value []byte) string {
-	const sixtyFourBit = 0x81
-	if len(value) < 9 || value[0] != sixtyFourBit {
-		return ""
-	}
-	var id uint64
-	for _, b := range value[1:9] {
-		id = id<<8 | uint64(b)
-	}
-	return rdbparse.ModuleName(id)
 }

@@ -13,13 +13,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
 	"github.com/slotferry/slotferry/importer/choice"
 	"github.com/slotferry/slotferry/importer/endpoint"
 	"github.com/slotferry/slotferry/importer/preflight"
 	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/rdbparse"
 	"github.com/slotferry/slotferry/resp"
 )
 
@@ -36,19 +36,25 @@ type Options struct {
 	Room     func(ctx context.Context, bytes int64) error
 	RetryFor time.Duration // without an answer; 5 min
 	Timeout  time.Duration // without a byte from a connection that owes answers; 30 s
-	Log      *zap.Logger
+	// Measure makes records carry the measure of their values instead of the
+	// values: what MEMORY USAGE says, if the user may ask that.
+	Measure bool
+	Log     *zap.Logger
 }
 
 // Source is a live standalone server.
 type Source struct {
-	opts   Options
-	log    *zap.Logger
-	client *redis.Client
-	server preflight.Server
-	dbs    []int // that have keys and are chosen, ascending
-	libs   []string
+	opts    Options
+	log     *zap.Logger
+	clients clients
+	server  preflight.Server  // in its present life, of the Stream
+	version preflight.Version // when it was inspected
+	dbs     []int             // that have keys and are chosen, ascending
+	libs    []string
+	memory  bool // measure by MEMORY USAGE, not by DUMP
 
 	restarts atomic.Int64
+	idle     idle
 }
 
 // Restarts is how often the scan began anew because the server had.
@@ -74,11 +80,26 @@ func New(o Options) *Source {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	return &Source{opts: o, log: o.Log, client: o.Endpoint.Client()}
+	return &Source{opts: o, log: o.Log, clients: clients{first: o.Endpoint.Client()}}
 }
 
-// Close ends the connection that Inspect used.
-func (s *Source) Close() error { return s.client.Close() }
+// Close ends the connections that are open still.
+func (s *Source) Close() error {
+	s.idle.close()
+	return s.clients.close()
+}
+
+// Exact tells that expiries are known to the millisecond, once Inspect has
+// looked: before 7.0 they are the sum of two answers.
+func (s *Source) Exact() bool { return s.version.AtLeast(7, 0) }
+
+// Vendor says whose RDB types the records bear, once Inspect has looked.
+func (s *Source) Vendor() rdbparse.Vendor {
+	if s.version.Product == "valkey" {
+		return rdbparse.Valkey
+	}
+	return rdbparse.Redis
+}
 
 // Stream yields the keys from a position on. A cursor is good for one life of
 // the server: after a restart the scan begins anew, and so do the keys it
@@ -95,17 +116,23 @@ func (s *Source) Stream(ctx context.Context, from record.Position, sink record.S
 		}
 	}
 	at := &progress{Sink: sink, pos: from}
-	var since time.Time // of the first of several failures without a mark between them
+	return s.persist(ctx, &at.marks, func() error { return s.session(ctx, at) })
+}
+
+// persist calls try until another connection would not do better, or RetryFor
+// has passed without more being done.
+func (s *Source) persist(ctx context.Context, done *int, try func() error) error {
+	var since time.Time // of the first of several failures with nothing done between them
 	for failures := 1; ; failures++ {
-		marks := at.marks
-		err := s.session(ctx, at)
+		before := *done
+		err := try()
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}
 		if !retry(err) {
 			return err
 		}
-		if at.marks != marks || since.IsZero() {
+		if *done != before || since.IsZero() {
 			failures, since = 1, time.Now()
 		}
 		if waited := time.Since(since); waited > s.opts.RetryFor {
@@ -164,27 +191,20 @@ func (s *Source) session(ctx context.Context, at *progress) error {
 	}
 	if at.pos.RunID != "" && at.pos.RunID != runID {
 		s.restarts.Add(1)
-		s.dbs = s.databases()
+		s.dbs = s.databases(s.server)
 		s.log.Warn("the source was restarted, so its scan cursor is void: scanning from the beginning; keys already copied are written again, which harms nothing",
 			zap.Stringer("source", s.opts.Endpoint))
 		if err := at.Mark(record.Position{RunID: runID}); err != nil {
 			return err
 		}
 	}
-	conn, err := s.opts.Endpoint.Dial(ctx)
+	p, err := s.dial(ctx, s.server.Version)
 	if err != nil {
-		if errors.Is(err, endpoint.ErrAuth) {
-			return fmt.Errorf("%w: %w", ErrDenied, err)
-		}
-		return &sourceError{err}
+		return err
 	}
-	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	p := &pipe{
-		ctx: ctx, conn: conn, r: resp.NewReader(&patient{conn, s.opts.Timeout}, 1<<20, nil), source: s, sink: at, runID: runID,
-		pttl: !s.server.Version.AtLeast(7, 0),
-	}
-	p.r.SetMaxBulk(1 << 40) // what is too long is read and thrown away
+	defer func() { _ = p.conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = p.conn.Close() })()
+	p.sink, p.runID, p.memory = at, runID, s.memory
 	if err := p.prepare(); err != nil {
 		return err
 	}
@@ -204,9 +224,23 @@ func (s *Source) session(ctx context.Context, at *progress) error {
 	return at.Mark(record.Position{RunID: runID, End: true})
 }
 
+// dial connects to the server, which is of version v.
+func (s *Source) dial(ctx context.Context, v preflight.Version) (*pipe, error) {
+	conn, err := s.opts.Endpoint.Dial(ctx)
+	if errors.Is(err, endpoint.ErrAuth) {
+		return nil, fmt.Errorf("%w: %w", ErrDenied, err)
+	}
+	if err != nil {
+		return nil, &sourceError{err}
+	}
+	p := &pipe{ctx: ctx, conn: conn, r: resp.NewReader(&patient{conn, s.opts.Timeout}, 1<<20, nil), source: s, pttl: !v.AtLeast(7, 0)}
+	p.r.SetMaxBulk(1 << 40) // what is too long is read and thrown away
+	return p, nil
+}
+
 // runID asks for the name of the server's present life.
 func (s *Source) runID(ctx context.Context) (string, error) {
-	info, err := preflight.Look(ctx, s.client)
+	info, err := preflight.Look(ctx, s.clients.first)
 	if err != nil {
 		return "", err
 	}
@@ -217,10 +251,11 @@ func (s *Source) runID(ctx context.Context) (string, error) {
 	return info.RunID, nil
 }
 
-// databases returns the chosen databases that have keys, ascending.
-func (s *Source) databases() []int {
+// databases returns the chosen databases of the server that have keys,
+// ascending.
+func (s *Source) databases(server preflight.Server) []int {
 	var dbs []int
-	for db, keys := range s.server.Keys {
+	for db, keys := range server.Keys {
 		if keys > 0 && s.opts.Choice.DB(db) {
 			dbs = append(dbs, db)
 		}
