@@ -164,7 +164,7 @@ type name []byte
 
 func (n name) String() string {
 	if len(n) > shownName {
-		return fmt.Sprintf("%q…", n[:shownName:shownName])
+		return fmt.Sprintf("%q…", []byte(n[:shownName]))
 	}
 	return fmt.Sprintf("%q", []byte(n))
 }

@@ -70,21 +70,11 @@ func (f *findings) group(want, got *Group, revision int) {
 	}
 	if len(want.Pending) != len(got.Pending) {
 		f.add("group %s has %d pending entries, want %d", group, len(got.Pending), len(want.Pending))
+	} else {
+		bothWays(want.Pending, got.Pending, func(a, b Pending) int { return a.ID.compare(b.ID) }, func(w, g *Pending) {
+			f.pending(group, w, g)
+		})
 	}
-	bothWays(want.Pending, got.Pending, func(a, b Pending) int { return a.ID.compare(b.ID) }, func(w, g *Pending) {
-		switch {
-		case g == nil:
-			f.add("group %s lacks pending entry %v", group, w.ID)
-		case w == nil:
-			f.add("group %s has pending entry %v besides", group, g.ID)
-		case !bytes.Equal(w.Consumer, g.Consumer) || (w.Consumer == nil) != (g.Consumer == nil):
-			f.add("pending entry %v of group %s is another consumer's", w.ID, group)
-		case w.DeliveredAt != g.DeliveredAt:
-			f.add("pending entry %v of group %s was delivered at %v, want %v", w.ID, group, moment(g.DeliveredAt), moment(w.DeliveredAt))
-		case w.Deliveries != g.Deliveries:
-			f.add("pending entry %v of group %s was delivered %d times, want %d", w.ID, group, g.Deliveries, w.Deliveries)
-		}
-	})
 	bothWays(want.Consumers, got.Consumers, func(a, b Consumer) int { return bytes.Compare(a.Name, b.Name) }, func(w, g *Consumer) {
 		switch {
 		case g == nil:
@@ -94,11 +84,26 @@ func (f *findings) group(want, got *Group, revision int) {
 		case w.SeenAt != g.SeenAt:
 			f.add("consumer %s of group %s was seen at %v, want %v", name(w.Name), group, moment(g.SeenAt), moment(w.SeenAt))
 		case revision >= 3 && w.ActiveAt != g.ActiveAt:
-			f.add("consumer %s of group %s was active at %v, want %v", name(w.Name), group, moment(g.ActiveAt), moment(w.ActiveAt))
+			f.add("consumer %s of group %s was active %v, want %v", name(w.Name), group, activity(g.ActiveAt), activity(w.ActiveAt))
 		}
 	})
 	if revision >= 5 && !slices.Equal(want.GivenBack, got.GivenBack) {
 		f.add("group %s has other entries given back", group)
+	}
+}
+
+func (f *findings) pending(group name, want, got *Pending) {
+	switch {
+	case got == nil:
+		f.add("group %s lacks pending entry %v", group, want.ID)
+	case want == nil:
+		f.add("group %s has pending entry %v besides", group, got.ID)
+	case !bytes.Equal(want.Consumer, got.Consumer) || (want.Consumer == nil) != (got.Consumer == nil):
+		f.add("pending entry %v of group %s is another consumer's", want.ID, group)
+	case want.DeliveredAt != got.DeliveredAt:
+		f.add("pending entry %v of group %s was delivered at %v, want %v", want.ID, group, moment(got.DeliveredAt), moment(want.DeliveredAt))
+	case want.Deliveries != got.Deliveries:
+		f.add("pending entry %v of group %s was delivered %d times, want %d", want.ID, group, got.Deliveries, want.Deliveries)
 	}
 }
 
@@ -119,4 +124,14 @@ func (f *findings) idempotence(want, got *Idempotence) {
 	if want.Added != got.Added || want.Duplicates != got.Duplicates {
 		f.add("%d idempotence identifiers added and %d refused, want %d and %d", got.Added, got.Duplicates, want.Added, want.Duplicates)
 	}
+}
+
+// activity is a time in Unix milliseconds, or never.
+type activity int64
+
+func (a activity) String() string {
+	if a < 0 {
+		return "never"
+	}
+	return "at " + moment(a).String()
 }

@@ -84,8 +84,11 @@ func (p *packed) integer() int64 {
 	return i
 }
 
-// room is how many elements there can be at most.
+// room is how many elements can still come.
 func (p *packed) room() int {
+	if p.d.err != nil {
+		return 0
+	}
 	most := (len(p.b) - p.pos) / 2 // each takes two bytes or more
 	if p.left >= 0 {
 		return min(p.left, most)
