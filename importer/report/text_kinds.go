@@ -27,8 +27,8 @@ func bars[T any](list []T, value func(T) int64) column {
 
 // counted is a number of keys and bytes under a name.
 type counted struct {
-	name        string
-	keys, bytes int64
+	Name        string // fit to be shown
+	Keys, Bytes int64
 }
 
 // types returns the types with their bytes, most keys first.
@@ -39,10 +39,10 @@ func (p *Plan) types() []counted {
 	}
 	var list []counted
 	for t, n := range p.Types {
-		list = append(list, counted{t, n, bytes[t]})
+		list = append(list, counted{clean(t), n, bytes[t]})
 	}
 	slices.SortFunc(list, func(a, b counted) int {
-		return cmp.Or(cmp.Compare(b.keys, a.keys), cmp.Compare(a.name, b.name))
+		return cmp.Or(cmp.Compare(b.Keys, a.Keys), cmp.Compare(a.Name, b.Name))
 	})
 	return list
 }
@@ -63,23 +63,23 @@ func (p *Plan) expiries() []counted {
 func (p *Plan) databases() []counted {
 	var list []counted
 	for db, n := range p.Databases {
-		list = append(list, counted{db, n, 0})
+		list = append(list, counted{clean(db), n, 0})
 	}
 	slices.SortFunc(list, func(a, b counted) int {
-		x, _ := strconv.Atoi(a.name)
-		y, _ := strconv.Atoi(b.name)
-		return cmp.Or(cmp.Compare(x, y), cmp.Compare(a.name, b.name))
+		x, _ := strconv.Atoi(a.Name)
+		y, _ := strconv.Atoi(b.Name)
+		return cmp.Or(cmp.Compare(x, y), cmp.Compare(a.Name, b.Name))
 	})
 	return list
 }
 
-func countedName(c counted) string { return clean(c.name) }
-func countedKeys(c counted) int64  { return c.keys }
-func countedBytes(c counted) int64 { return c.bytes }
+func countedName(c counted) string { return c.Name }
+func countedKeys(c counted) int64  { return c.Keys }
+func countedBytes(c counted) int64 { return c.Bytes }
 
 // share makes a column of each one's part of all keys.
 func (p *Plan) share(list []counted) column {
-	return texts(number, "", list, func(c counted) string { return percent(c.keys, p.Keys) })
+	return texts(number, "", list, func(c counted) string { return percent(c.Keys, p.Keys) })
 }
 
 func (p *Plan) textKinds(l *lines) {
@@ -87,9 +87,9 @@ func (p *Plan) textKinds(l *lines) {
 		l.title("Types")
 		l.table(
 			texts(name, "type", list, countedName),
-			texts(number, "keys", list, func(c counted) string { return comma(c.keys) }),
+			texts(number, "keys", list, func(c counted) string { return comma(c.Keys) }),
 			bars(list, countedKeys),
-			texts(number, "bytes", list, func(c counted) string { return iec(c.bytes) }),
+			texts(number, "bytes", list, func(c counted) string { return iec(c.Bytes) }),
 			bars(list, countedBytes),
 		)
 	}
@@ -145,7 +145,7 @@ func (p *Plan) textExpiry(l *lines) {
 	l.title("Expiry")
 	l.table(
 		texts(word, "", list, countedName),
-		texts(number, "keys", list, func(c counted) string { return comma(c.keys) }),
+		texts(number, "keys", list, func(c counted) string { return comma(c.Keys) }),
 		p.share(list),
 		bars(list, countedKeys),
 	)
@@ -154,14 +154,14 @@ func (p *Plan) textExpiry(l *lines) {
 // textDatabases writes nothing when all is in database 0, as in a cluster.
 func (p *Plan) textDatabases(l *lines) {
 	list := p.databases()
-	if len(list) == 0 || len(list) == 1 && list[0].name == "0" {
+	if len(list) == 0 || len(list) == 1 && list[0].Name == "0" {
 		return
 	}
 	shown := list[:min(textDatabases, len(list))]
 	l.title("Databases")
 	l.table(
 		texts(word, "db", shown, countedName),
-		texts(number, "keys", shown, func(c counted) string { return comma(c.keys) }),
+		texts(number, "keys", shown, func(c counted) string { return comma(c.Keys) }),
 		p.share(shown),
 		bars(shown, countedKeys),
 	)

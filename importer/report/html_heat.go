@@ -1,0 +1,118 @@
+package report
+
+import (
+	"bytes"
+	"encoding/base64"
+	"html/template"
+	"image"
+	"image/color"
+	"image/png"
+	"math"
+
+	"gonum.org/v1/plot/palette/brewer"
+
+	"github.com/slotferry/slotferry/importer/route"
+)
+
+// heatSide is the side of the square in which the slots lie, row by row.
+const heatSide = 128
+
+// heat is the map of all slots by one measure.
+type heat struct {
+	Image  template.URL
+	Legend template.URL
+	Least  int64 // of the slots that have keys
+	Most   int64
+}
+
+// shades are the colours for few to many; the first is for none and lets the
+// page be seen.
+func shades() (color.Palette, error) {
+	p, err := brewer.GetPalette(brewer.TypeSequential, "Blues", 9)
+	if err != nil {
+		return nil, err
+	}
+	// The palest two look like none.
+	return append(color.Palette{color.Transparent}, p.Colors()[2:]...), nil
+}
+
+func newHeat(slots []Slot, measure func(Slot) int64) (heat, error) {
+	colors, err := shades()
+	if err != nil {
+		return heat{}, err
+	}
+	var h heat
+	for _, s := range slots {
+		n := measure(s)
+		if n > 0 && (h.Least == 0 || n < h.Least) {
+			h.Least = n
+		}
+		h.Most = max(h.Most, n)
+	}
+	m := image.NewPaletted(image.Rect(0, 0, heatSide, heatSide), colors)
+	for _, s := range slots {
+		if s.Slot >= 0 && s.Slot < route.Slots {
+			m.Pix[s.Slot] = uint8(shade(measure(s), h.Least, h.Most, len(colors)-1))
+		}
+	}
+	if h.Image, err = dataURL(m); err != nil {
+		return heat{}, err
+	}
+	legend := image.NewPaletted(image.Rect(0, 0, len(colors)-1, 1), colors)
+	for i := range legend.Pix {
+		legend.Pix[i] = uint8(i + 1)
+	}
+	h.Legend, err = dataURL(legend)
+	return h, err
+}
+
+// shade returns 0 for none, else 1 to n by the logarithm, so that one very full
+// slot does not make all others look alike. Where all are nearly even, chance
+// does not get the whole range.
+func shade(value, least, most int64, n int) int {
+	const narrowest = 16
+	if value <= 0 {
+		return 0
+	}
+	low := math.Log(math.Min(float64(least), float64(most)/narrowest))
+	return 1 + int(math.Round((math.Log(float64(value))-low)/(math.Log(float64(most))-low)*float64(n-1)))
+}
+
+func dataURL(m image.Image) (template.URL, error) {
+	var b bytes.Buffer
+	e := png.Encoder{CompressionLevel: png.BestCompression}
+	if err := e.Encode(&b, m); err != nil {
+		return "", err
+	}
+	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes())), nil
+}
+
+// owners returns the slot after the last one of each master, if masters own
+// runs of slots in the order in which they are listed; nil if not. A plan does
+// not hold who owns which slot, but the sums prove or disprove it.
+func (p *Plan) owners() []int {
+	if !p.spread() || p.Keys == 0 {
+		return nil
+	}
+	var ends []int
+	end, next := 0, 0
+	for _, m := range p.Masters {
+		if m.Addr == "" {
+			return nil // who knows where the holes are
+		}
+		end += m.Slots
+		var keys, bytes int64
+		for ; next < len(p.Slots) && p.Slots[next].Slot < end; next++ {
+			keys += p.Slots[next].Keys
+			bytes += p.Slots[next].Bytes
+		}
+		if keys != m.Keys || bytes != m.Bytes {
+			return nil
+		}
+		ends = append(ends, end)
+	}
+	if end != route.Slots {
+		return nil
+	}
+	return ends
+}
