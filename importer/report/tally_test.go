@@ -129,6 +129,26 @@ func TestTallyHeavyAmongLight(t *testing.T) {
 	}
 }
 
+// Dropping half of all names need not make room for one that is longer than all of these.
+func TestTallyLongName(t *testing.T) {
+	tally, want := newTally(32<<10), exactly{}
+	add := func(name string, bytes int64) {
+		want.add(name, bytes)
+		tally.add(tally.hash([]byte(name)), []byte(name), 0, bytes)
+	}
+	for i := range 15 {
+		add(strings.Repeat(string(rune('a'+i)), 1027), 1000)
+	}
+	for i := range 200 {
+		add(string([]byte{byte(i)}), 1)
+	}
+	add(strings.Repeat("long", 250), 1)
+	if tally.exact() {
+		t.Error("all fitted")
+	}
+	checkTally(t, tally, want)
+}
+
 // Two names that were shortened to the same are told apart by their hashes.
 func TestTallyHash(t *testing.T) {
 	tally := newTally(1 << 20)
