@@ -43,6 +43,8 @@ func TestErrors(t *testing.T) {
 		{"zipmap without end", rdbparse.Redis, 9, "\x06\x01\x01a\x01\x00b", rdbparse.ErrTruncated},
 		{"zipmap that ends early", rdbparse.Redis, 9, "\x04\x01\x01a\xff", rdbparse.ErrCorrupt},
 		{"zipmap with more", rdbparse.Redis, 9, "\x03\x00\xffa", rdbparse.ErrCorrupt},
+		{"intset without a head", rdbparse.Redis, 11, "\x02\x02\x00", rdbparse.ErrCorrupt},
+		{"zipmap of nothing", rdbparse.Redis, 9, "\x00", rdbparse.ErrTruncated},
 		{"score", rdbparse.Redis, 3, "\x01\x01a\x03abc", rdbparse.ErrCorrupt},
 		{"packed score", rdbparse.Redis, 17, listpack("\x81a", "\x81b"), rdbparse.ErrCorrupt},
 		{"member without a score", rdbparse.Redis, 17, listpack("\x81a"), rdbparse.ErrCorrupt},
@@ -151,8 +153,7 @@ func TestStreamRevisions(t *testing.T) {
 	}
 }
 
-// TestManyPacked is about more elements than a listpack's header can count, and
-// of every width that a listpack knows.
+// TestManyPacked is about more elements than a listpack's header can count.
 func TestManyPacked(t *testing.T) {
 	const members = 40000
 	var b bytes.Buffer
@@ -165,6 +166,36 @@ func TestManyPacked(t *testing.T) {
 	v := serialized{typ: typeZsetListpack, body: append(body, lp...)}.decode(t)
 	if len(v.Zset) != members || string(v.Zset[members-1].Name) != "39999" || v.Zset[members-1].Score != 1 {
 		t.Errorf("%d members, the last is %+v", len(v.Zset), v.Zset[len(v.Zset)-1])
+	}
+}
+
+// TestBackLength is about the length behind a listpack's element where servers
+// disagree on how many bytes it takes.
+func TestBackLength(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		size  int // of the element, with 5 bytes in front
+		after string
+	}{
+		{"two bytes", 16382, "\x7f\xfe"},
+		{"two bytes, by Valkey 9.1", 16383, "\x7f\xff"},
+		{"three bytes, by Redis", 16383, "\x00\xff\xff"},
+		{"three bytes", 16384, "\x01\x80\x80"},
+		{"three bytes, by Valkey 9.1", 2097151, "\x7f\xff\xff"},
+		{"four bytes, by Redis", 2097151, "\x00\xff\xff\xff"},
+		{"four bytes", 2097152, "\x01\x80\x80\x80"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			long := strings.Repeat("x", tc.size-5)
+			element := string(binary.LittleEndian.AppendUint32([]byte{0xf0}, uint32(len(long)))) + long
+			all := element + tc.after + "\x81y\x02"
+			lp := string(binary.LittleEndian.AppendUint32(nil, uint32(len(all)+7))) + "\x02\x00" + all + "\xff"
+			body := string(binary.BigEndian.AppendUint32([]byte{0x80}, uint32(len(lp)))) + lp
+			v := serialized{typ: typeSetListpack, body: []byte(body)}.decode(t)
+			if len(v.Set) != 2 || string(v.Set[0]) != long || string(v.Set[1]) != "y" {
+				t.Errorf("%d members", len(v.Set))
+			}
+		})
 	}
 }
 

@@ -183,24 +183,23 @@ func (p *packed) listpackElement() (e element) {
 	default:
 		p.d.corrupt("listpack encoding 0x%02x", c)
 	}
-	p.take(backLength(p.pos - start))
+	p.back(p.pos - start)
 	return e
 }
 
-// backLength is how many bytes the length of n bytes takes behind an element
-// (lpEncodeBacklen in src/listpack.c).
-func backLength(n int) int {
-	switch {
-	case n <= 127:
-		return 1
-	case n < 16383:
-		return 2
-	case n < 2097151:
-		return 3
-	case n < 268435455:
-		return 4
+// back passes over the length of an element of n bytes, which stands behind it
+// in bytes of 7 bits, the highest first (lpEncodeBacklen in src/listpack.c).
+// For the largest number of a width Redis takes a byte more, and Valkey 9.1
+// doesn't: then the first byte is 0.
+func (p *packed) back(n int) {
+	width, most := 1, 1<<7-1
+	for n > most {
+		width++
+		most = most<<7 | 0x7f
 	}
-	return 5
+	if s := p.take(width); n == most && width > 1 && s != nil && s[0] == 0 {
+		p.take(1)
+	}
 }
 
 // ziplistElement reads the length of the element before, in 1 or 5 bytes, an

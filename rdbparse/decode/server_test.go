@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -94,6 +95,7 @@ func TestServers(t *testing.T) {
 	const keys = 2000
 	first := start(t, "")
 	fill(t, first, keys)
+	fillWidths(t, first)
 	want := dumpAll(t, first)
 	servers := otherServers(t)
 	servers["the system's"] = ""
@@ -101,6 +103,7 @@ func TestServers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, binary)
 			fill(t, c, keys)
+			fillWidths(t, c)
 			for key, s := range dumpAll(t, c) {
 				v := s.decode(t)
 				sameAsNative(t, c, key, v)
@@ -124,6 +127,9 @@ func TestServers(t *testing.T) {
 				}
 			}
 			for _, tc := range oldValues {
+				if tc.name == "zset with what is no number" {
+					continue // which servers refuse
+				}
 				version := rdbparse.LowestVersion(tc.typ)
 				if tc.typ >= typeHashTTLRC {
 					if !strings.HasPrefix(name, "redis-8") {
@@ -144,6 +150,44 @@ func TestServers(t *testing.T) {
 				t.Errorf("only %d fixtures were taken", taken)
 			}
 		})
+	}
+}
+
+// fillWidths adds packed values with strings and integers of every width that
+// ziplists and listpacks know, and with all widths of what stands around them.
+func fillWidths(t *testing.T, c *redis.Client) {
+	t.Helper()
+	var elements, pairs, scores []any
+	add := func(e any) {
+		elements = append(elements, e)
+		pairs = append(pairs, fmt.Sprint("f", len(pairs)), e)
+	}
+	for k := range 64 {
+		for _, i := range []int64{1<<k - 1, 1 << k, -(1 << k), -(1 << k) - 1} {
+			add(strconv.FormatInt(i, 10))
+			scores = append(scores, strconv.FormatInt(i, 10), fmt.Sprint("m", len(scores)), float64(i)/8, fmt.Sprint("m", len(scores), "/8"))
+		}
+	}
+	for _, n := range []int{0, 63, 64, 120, 127, 128, 252, 253, 254, 4095, 4096, 16377, 16378, 16379, 16380, 16383, 16384, 65536} {
+		add(strings.Repeat("x", n))
+	}
+	do := func(args ...any) {
+		if err := c.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatalf("%v: %v", args[:2], err)
+		}
+	}
+	for _, name := range []string{"hash-max-ziplist-entries", "hash-max-ziplist-value", "zset-max-ziplist-entries"} {
+		do("CONFIG", "SET", name, 1<<20)
+	}
+	do("CONFIG", "SET", "list-max-ziplist-size", 1<<15-1)
+	do("CONFIG", "SET", "list-compress-depth", 1)
+	do(append([]any{"RPUSH", "widths:list"}, elements...)...)
+	do(append([]any{"HSET", "widths:hash"}, pairs...)...)
+	do(append([]any{"ZADD", "widths:zset"}, scores...)...)
+	for _, key := range []string{"widths:hash", "widths:zset"} {
+		if got := c.ObjectEncoding(t.Context(), key).Val(); got != "listpack" && got != "ziplist" {
+			t.Errorf("%s is a %s", key, got)
+		}
 	}
 }
 
