@@ -143,3 +143,13 @@ func TestStreamDifference(t *testing.T) {
 		})
 	}
 }
+
+// TestEmptyStream leaves out the first ID of a stream without entries: some
+// servers keep 0-0 there, others the highest one.
+func TestEmptyStream(t *testing.T) {
+	want := &Value{Type: "stream", Stream: &Stream{Revision: 3, LastID: ID{5, 0}}}
+	got := &Value{Type: "stream", Stream: &Stream{Revision: 3, LastID: ID{5, 0}, FirstID: ID{math.MaxUint64, math.MaxUint64}}}
+	if d := Difference(want, got); d != "" {
+		t.Error(d)
+	}
+}
