@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -95,26 +96,46 @@ func (s *Source) names(ctx context.Context, at *place, dbs []int, visit func(db 
 		if db > at.db {
 			at.db, at.cursor = db, 0
 		}
-		for {
-			keys, next, err := s.clients.of(db).Scan(ctx, at.cursor, "", int64(10*s.opts.Count)).Result()
-			if err != nil {
-				return failed(err, "SCAN")
-			}
-			for _, k := range keys {
-				if key := []byte(k); s.opts.Choice.Key(db, key) {
-					if err := visit(db, key); err != nil {
-						return err
-					}
-				}
-			}
-			at.pages++
-			if at.cursor = next; next == 0 {
-				at.db = db + 1
-				break
-			}
+		if err := s.namesOf(ctx, at, visit); err != nil {
+			return err
 		}
+		at.db++
 	}
 	return nil
+}
+
+// namesOf visits the names of the database at.db, on one connection: behind
+// another one could be another life of the server, which gives the cursor
+// another meaning.
+func (s *Source) namesOf(ctx context.Context, at *place, visit func(db int, key []byte) error) error {
+	conn := s.clients.of(at.db).Conn()
+	defer func() { _ = conn.Close() }()
+	if at.cursor != 0 {
+		info, err := conn.Info(ctx, "server").Result()
+		if err != nil {
+			return failed(err, "INFO")
+		}
+		if !strings.Contains(info, "\nrun_id:"+at.runID) {
+			return &sourceError{errors.New("the source was restarted")}
+		}
+	}
+	for {
+		keys, next, err := conn.Scan(ctx, at.cursor, "", int64(10*s.opts.Count)).Result()
+		if err != nil {
+			return failed(err, "SCAN")
+		}
+		for _, k := range keys {
+			if key := []byte(k); s.opts.Choice.Key(at.db, key) {
+				if err := visit(at.db, key); err != nil {
+					return err
+				}
+			}
+		}
+		at.pages++
+		if at.cursor = next; next == 0 {
+			return nil
+		}
+	}
 }
 
 // failed sorts an error of a client: one that another try may mend, or not.
