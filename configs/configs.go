@@ -155,6 +155,9 @@ func LoadVerify(fs *pflag.FlagSet, env Environment) (*Verify, error) {
 	if c.Source.Kind == KindStdin {
 		v.wrong("source", "%v", errStdinTwice)
 	}
+	if c.Extra && len(c.Choice.Types) > 0 {
+		v.wrong("extra", "it does not go with --type: of what type a key would be that the source does not have can't be told")
+	}
 	if v.sample(&c.Choice) && !v.isSet("checkpoint") {
 		c.Checkpoint = "none" // the next run may pick other keys
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/slotferry/slotferry/importer/choice"
 	"github.com/slotferry/slotferry/importer/preflight"
 	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/importer/report"
 	"github.com/slotferry/slotferry/importer/target"
 )
 
@@ -83,13 +84,20 @@ type Options struct {
 
 	Log    *zap.Logger              // none
 	Notify func(preflight.Findings) // warnings, before the first write; none
+	// Foresee is told what will be done, as far as it is known before the first
+	// write; none.
+	Foresee func(*report.Plan)
 }
 
 // Job is one run of an import.
 type Job struct {
-	opts    Options
-	log     *zap.Logger
-	begun   time.Time
+	opts  Options
+	log   *zap.Logger
+	begun time.Time
+
+	planning  bool // nothing is written, and what stands in the way is counted
+	verifying bool // nothing is written, and the target is not empty
+
 	source  preflight.Source
 	target  preflight.Target
 	store   Store
@@ -134,6 +142,9 @@ func New(o Options) *Job {
 	if o.Notify == nil {
 		o.Notify = func(preflight.Findings) {}
 	}
+	if o.Foresee == nil {
+		o.Foresee = func(*report.Plan) {}
+	}
 	j := &Job{opts: o, log: o.Log}
 	j.plainDB.Store(-1)
 	j.enter("preflight")
@@ -154,6 +165,9 @@ func (j *Job) Run(ctx context.Context) (Summary, error) {
 	}
 	if err != nil {
 		return j.summary(err), err
+	}
+	if p := j.sketch(); p != nil {
+		j.opts.Foresee(p)
 	}
 	err = j.copy(ctx)
 	err = j.finish(ctx, err)
@@ -201,11 +215,24 @@ func (j *Job) surveyed() bool { return j.source.Keys != nil || j.saved.Total > 0
 // copy streams the source into the target's lanes until all is answered.
 func (j *Job) copy(ctx context.Context) error {
 	j.enter("copy")
+	return j.carry(ctx, j.opts.Target, j.passes)
+}
+
+// lanes work on what they are sent until Finish was called and all of it is
+// answered.
+type lanes interface {
+	Run(ctx context.Context) error
+	Finish()
+}
+
+// carry runs a reading and the lanes that it sends to, and saves checkpoints
+// meanwhile.
+func (j *Job) carry(ctx context.Context, to lanes, read func(context.Context) error) error {
 	// Work outlives ctx: what is in flight when it ends is still answered.
 	work, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
 	g, work := errgroup.WithContext(work)
-	read, stop := context.WithCancelCause(work)
+	reading, stop := context.WithCancelCause(work)
 	defer stop(nil)
 	defer context.AfterFunc(ctx, func() {
 		stop(ErrInterrupted)
@@ -214,21 +241,21 @@ func (j *Job) copy(ctx context.Context) error {
 	})()
 
 	answered := make(chan struct{})
-	var streamErr error
+	var readErr error
 	g.Go(func() error {
 		defer close(answered)
-		return j.opts.Target.Run(work)
+		return to.Run(work)
 	})
 	g.Go(func() error {
-		defer j.opts.Target.Finish()
-		streamErr = j.passes(read)
+		defer to.Finish()
+		readErr = read(reading)
 		return nil
 	})
 	g.Go(func() error { return j.keepSaving(work, answered) })
 	if err := g.Wait(); err != nil {
 		return context.Cause(work) // what ended it first: that draining took too long, for one
 	}
-	return streamErr
+	return readErr
 }
 
 // keepSaving saves a checkpoint every SaveEvery until all is answered. Saving

@@ -51,7 +51,7 @@ func (j *Job) pass(ctx context.Context) error {
 		defer close(watched)
 		j.watchMasters(ctx, stop)
 	}()
-	err := j.opts.Source.Stream(ctx, j.tracker.Load().Safe().Position, newSink(ctx, j))
+	err := j.opts.Source.Stream(ctx, j.tracker.Load().Safe().Position, newSink(ctx, j, j.opts.Target))
 	stop(nil)
 	<-watched
 	return err

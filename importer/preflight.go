@@ -27,36 +27,49 @@ func (e *MidwayError) Blocked() bool { return false }
 // preflight looks at both sides and the checkpoint, and returns all that stands
 // in the way at once.
 func (j *Job) preflight(ctx context.Context) error {
-	var found, part preflight.Findings
-	j.target, part = j.opts.Target.Inspect(ctx)
-	found = append(found, part...)
-	targetWell := len(part.Blockers()) == 0
-	if j.opts.OpenStore != nil && !part.Has("target_unreachable", "target_auth", "target_not_cluster") {
+	var found preflight.Findings
+	targetWell := j.lookAtTarget(ctx, &found)
+	if j.opts.OpenStore != nil && !found.Has("target_unreachable", "target_auth", "target_not_cluster") {
 		j.openStore(ctx, &found)
 	}
-	j.source, part = j.opts.Source.Inspect(ctx, !j.resumed)
-	found = append(found, part...)
-	sourceWell := len(part.Blockers()) == 0
-	if err := context.Cause(ctx); err != nil {
+	sourceWell := j.lookAtSource(ctx, &found, !j.resumed)
+	if context.Cause(ctx) != nil {
 		return ErrInterrupted
 	}
 	if j.resumed {
 		j.checkIdentity(sourceWell, targetWell, &found)
 	}
-	if targetWell {
-		j.checkTarget(&found)
-	}
 	if sourceWell {
 		j.checkDatabases(&found)
 	}
-	if sourceWell && targetWell {
+	if targetWell && !j.verifying {
+		j.checkTarget(&found)
+	}
+	if sourceWell && targetWell && !j.verifying {
 		j.checkTogether(&found)
+		j.checkMemory(&found)
 	}
 	j.opts.Notify(found.Warnings())
 	if blockers := found.Blockers(); len(blockers) > 0 {
 		return &preflight.Error{Blockers: blockers}
 	}
 	return nil
+}
+
+// lookAtTarget inspects the target, and reports whether nothing there blocks.
+func (j *Job) lookAtTarget(ctx context.Context, found *preflight.Findings) bool {
+	facts, part := j.opts.Target.Inspect(ctx)
+	j.target = facts
+	*found = append(*found, part...)
+	return len(part.Blockers()) == 0
+}
+
+// lookAtSource is lookAtTarget for the source.
+func (j *Job) lookAtSource(ctx context.Context, found *preflight.Findings, survey bool) bool {
+	facts, part := j.opts.Source.Inspect(ctx, survey)
+	j.source = facts
+	*found = append(*found, part...)
+	return len(part.Blockers()) == 0
 }
 
 // openStore opens the checkpoint and decides whether the job goes on from it.
@@ -133,8 +146,8 @@ func (j *Job) checkTarget(found *preflight.Findings) {
 // checkDatabases refuses several databases, unless maps keep them apart.
 func (j *Job) checkDatabases(found *preflight.Findings) {
 	var plain []int
-	for _, db := range slices.Sorted(maps.Keys(j.source.Keys)) {
-		if j.source.Keys[db] > 0 && !j.opts.Choice.Mapped(db) {
+	for _, db := range j.source.Databases() {
+		if !j.opts.Choice.Mapped(db) {
 			plain = append(plain, db)
 		}
 	}
@@ -177,8 +190,7 @@ func collisionsUnknown() error {
 	return &MidwayError{&preflight.Error{Blockers: f}}
 }
 
-// checkTogether compares both sides: versions, functions, modules, memory,
-// clocks.
+// checkTogether compares both sides: versions, functions, modules, clocks.
 func (j *Job) checkTogether(found *preflight.Findings) {
 	oldest := j.target.Oldest()
 	if v := oldest.Version; j.source.RDB > v.RDB() {
@@ -207,7 +219,6 @@ func (j *Job) checkTogether(found *preflight.Findings) {
 				"%d keys are values of module type %s, which the target may not know", j.source.ModuleTypes[name], name)
 		}
 	}
-	j.checkMemory(found)
 	j.checkClocks(found)
 }
 

@@ -225,7 +225,7 @@ func wantCodes(t testing.TB, found preflight.Findings, codes []string) {
 		got = append(got, f.Code)
 	}
 	if strings.Join(got, " ") != strings.Join(codes, " ") {
-		t.Fatalf("blockers %q, want %q", got, codes)
+		t.Fatalf("found %q, want %q", got, codes)
 	}
 }
 

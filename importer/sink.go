@@ -13,11 +13,23 @@ import (
 	"github.com/slotferry/slotferry/importer/route"
 )
 
-// sink is where each record's way is decided: it is filtered, expired, refused,
-// or sent to the master of its slot under its new name.
+// end is where records go: into the masters, or where they are only compared or
+// counted.
+type end interface {
+	// Send takes a record, for a slot and under a name, and gives it its outcome
+	// in the segment, now or later.
+	Send(ctx context.Context, r *record.Record, name []byte, slot uint16, seg *checkpoint.Segment) error
+	Load(ctx context.Context, p record.Program) error
+	// Flush lets nothing wait for more.
+	Flush()
+}
+
+// sink is where each record's way is decided: it is filtered, expired, or sent
+// to its slot under its new name.
 type sink struct {
 	ctx     context.Context // of the reading; a record.Sink has no room for it
 	job     *Job
+	end     end
 	tracker *checkpoint.Tracker
 	name    []byte
 	now     int64 // Unix milliseconds, of the last mark
@@ -31,9 +43,9 @@ type sink struct {
 // flushEvery bounds how long records wait for a chunk to fill.
 const flushEvery = 20 * time.Millisecond
 
-func newSink(ctx context.Context, j *Job) *sink {
-	s := &sink{ctx: ctx, job: j, tracker: j.tracker.Load(), now: time.Now().UnixMilli(), plainDB: int(j.plainDB.Load())}
-	if !j.surveyed() {
+func newSink(ctx context.Context, j *Job, to end) *sink {
+	s := &sink{ctx: ctx, job: j, end: to, tracker: j.tracker.Load(), now: time.Now().UnixMilli(), plainDB: int(j.plainDB.Load())}
+	if !j.surveyed() && !j.planning {
 		s.stream = j.opts.Choice.Collisions(nil, 0)
 	}
 	if r := j.opts.RateKeys; r > 0 {
@@ -74,7 +86,6 @@ func (s *sink) Record(r *record.Record) error {
 		seg.Done(checkpoint.Filtered, 1, 0, 0)
 		return nil
 	case r.Fate == record.Refused:
-		return s.job.opts.Target.Refuse(r, name, slot, seg)
 	case r.Fate == record.Gone, r.ExpireAt != 0 && r.ExpireAt <= s.now:
 		seg.Done(checkpoint.Expired, 1, 0, 0)
 		return nil
@@ -82,13 +93,13 @@ func (s *sink) Record(r *record.Record) error {
 	if err := s.throttle(r); err != nil {
 		return err
 	}
-	return s.job.opts.Target.Send(s.ctx, r, name, slot, seg)
+	return s.end.Send(s.ctx, r, name, slot, seg)
 }
 
 // oneDatabase refuses keys of a second database whose names would stay as they
 // are: in the cluster's only one they could meet those of the first.
 func (s *sink) oneDatabase(db int) error {
-	if db == s.plainDB || s.job.opts.Choice.Mapped(db) {
+	if db == s.plainDB || s.job.planning || s.job.opts.Choice.Mapped(db) {
 		return nil
 	}
 	if s.plainDB < 0 {
@@ -102,7 +113,7 @@ func (s *sink) oneDatabase(db int) error {
 }
 
 // Program implements record.Sink.
-func (s *sink) Program(p record.Program) error { return s.job.opts.Target.Load(s.ctx, p) }
+func (s *sink) Program(p record.Program) error { return s.end.Load(s.ctx, p) }
 
 // Mark implements record.Sink.
 func (s *sink) Mark(pos record.Position) error {
@@ -112,7 +123,7 @@ func (s *sink) Mark(pos record.Position) error {
 	s.now = now.UnixMilli()
 	if now.Sub(s.flushed) > flushEvery {
 		s.flushed = now
-		s.job.opts.Target.Flush()
+		s.end.Flush()
 	}
 	return nil
 }
@@ -139,7 +150,7 @@ func (s *sink) take(l *rate.Limiter, n int) error {
 		if l.AllowN(time.Now(), part) {
 			continue
 		}
-		s.job.opts.Target.Flush()
+		s.end.Flush()
 		if err := l.WaitN(s.ctx, part); err != nil {
 			if cause := context.Cause(s.ctx); cause != nil {
 				return cause

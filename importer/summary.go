@@ -79,7 +79,7 @@ func status(err error) Status {
 
 // Progress is how far a run is, for the display.
 type Progress struct {
-	Phase   string // preflight, copy, drain, finish
+	Phase   string // preflight, copy, drain, finish; count; compare, extra keys, settle
 	Counts  checkpoint.Counts
 	Total   int64 // keys in the source, 0 if not known
 	Offset  int64 // bytes of the file read
@@ -99,6 +99,8 @@ func (j *Job) Progress() Progress {
 	p.Counts, p.Resumed = t.Totals(), j.saved.State.Counts
 	p.Total, p.Offset, p.Size = j.saved.Total, j.offset.Load(), j.source.Bytes
 	p.Elapsed = time.Since(j.begun)
-	p.Masters = j.opts.Target.Masters()
+	if !j.planning && !j.verifying {
+		p.Masters = j.opts.Target.Masters()
+	}
 	return p
 }

@@ -189,7 +189,7 @@ func (w *Walker) readHeader() error {
 	w.pos = headerLen
 	// Valkey writes its own magic from 80 on and leaves the numbers below to
 	// Redis (RDB_FOREIGN_VERSION_MAX in its src/rdb.h).
-	if v := w.header.Version; v < 1 || w.header.Vendor == Redis && v >= 80 || w.header.Vendor == Valkey && v < 80 {
+	if v := w.header.Version; v < 1 || (w.header.Vendor == Valkey) != (v >= FirstValkey) {
 		return fmt.Errorf("%w: %s", ErrVersion, magic)
 	}
 	return nil

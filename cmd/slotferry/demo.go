@@ -45,8 +45,8 @@ func demoCommand() *cobra.Command {
 		Short: "Show an import between real servers, started here for the purpose",
 		Long: `Start a password-protected redis-server with sample data of every type and a
 password-protected cluster of three masters with a replica each, on free ports of
-this machine, import one into the other, and check that all is there by reading
-both sides. Needs redis-server and redis-cli. Everything is removed at the end.`,
+this machine; plan the import, import one into the other, and compare both sides.
+Needs redis-server and redis-cli. Everything is removed at the end.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if d.keys < 1 {
@@ -72,6 +72,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 		}
 	}()
 	if err := d.start(ctx); err != nil {
+		return err
+	}
+	if err := d.plan(ctx); err != nil {
 		return err
 	}
 	if err := d.carry(ctx); err != nil {
@@ -114,40 +117,60 @@ func (d *demo) start(ctx context.Context) (err error) {
 	return nil
 }
 
-// carry runs the import as the command line would.
-func (d *demo) carry(ctx context.Context) error {
-	d.say("\nslotferry import --source redis://%s --target redis://%s --db-map 1=%s\n", d.source.Addr, d.target.Seeds()[0], demoPrefix)
-	_, err := runImport(ctx, &configs.Import{
+// common is what the commands of the demo share.
+func (d *demo) common() configs.Common {
+	return configs.Common{
 		Source: configs.Source{Kind: configs.KindRedis, DB: -1, Text: "redis://" + d.source.Addr,
 			Endpoint: endpoint.Endpoint{Addr: d.source.Addr, Password: demoSourcePassword}},
 		Target: configs.Target{Seeds: d.target.Seeds()[:1], Text: "redis://" + d.target.Seeds()[0],
 			Endpoint: endpoint.Endpoint{Addr: d.target.Seeds()[0], Password: demoTargetPassword}},
 		Choice:   choice.Options{DBMap: map[int]string{1: demoPrefix}},
-		OnExists: "fail", OnUnsupported: "fail", Functions: "replace", RetryFor: time.Minute,
-		Memory: 256 << 20, ScanCount: 1000, Output: "auto", Job: "demo", Checkpoint: filepath.Join(d.dir, "checkpoint"),
+		RetryFor: time.Minute, Memory: 256 << 20, ScanCount: 1000, Output: "auto",
+	}
+}
+
+// command shows a command line that does what follows.
+func (d *demo) command(name, more string) {
+	d.say("\n$ slotferry %s --source redis://%s --target redis://%s --db-map 1=%s%s\n", name, d.source.Addr, d.target.Seeds()[0], demoPrefix, more)
+}
+
+// plan shows how the data will lie on the cluster.
+func (d *demo) plan(ctx context.Context) error {
+	c := &configs.Plan{Common: d.common(), Policy: demoPolicy, Format: "text"}
+	d.command("plan", "")
+	if err := runPlan(ctx, c, nil, d.out); err != nil {
+		return err
+	}
+	if !d.keep {
+		return nil
+	}
+	c.Format, c.Out = "html", filepath.Join(d.dir, "plan.html")
+	d.command("plan", " --format html --out "+c.Out)
+	return runPlan(ctx, c, nil, d.out)
+}
+
+var demoPolicy = configs.Policy{OnExists: "fail", OnUnsupported: "fail", Functions: "replace"}
+
+// carry runs the import as the command line would.
+func (d *demo) carry(ctx context.Context) error {
+	d.command("import", "")
+	_, err := runImport(ctx, &configs.Import{
+		Common: d.common(), Policy: demoPolicy, Resume: configs.Resume{Job: "demo", Checkpoint: filepath.Join(d.dir, "checkpoint")},
 	}, nil, d.out)
 	return err
 }
 
-// check reads both sides with plain clients and compares every key.
+// check compares both sides, both ways, and asks the masters what they hold.
 func (d *demo) check(ctx context.Context) error {
-	d.say("\nreading every key of both sides and comparing values and expiries …")
-	client := d.target.Client()
-	r, err := dataset.Compare(ctx, d.source.Client(), client, dataset.CompareOptions{
-		Name: func(db int, key string) (string, bool) {
-			if db == 1 {
-				key = demoPrefix + key
-			}
-			return key, true
-		},
-	})
+	d.command("verify", " --extra")
+	_, err := runVerify(ctx, &configs.Verify{
+		Common: d.common(), Resume: configs.Resume{Job: "demo", Checkpoint: "none"},
+		Rounds: configs.Rounds{Count: 3, Pause: time.Second}, Extra: true, Format: "text",
+	}, d.out)
 	if err != nil {
-		return fmt.Errorf("compare both sides: %w", err)
+		return err
 	}
-	if !r.OK() {
-		return fmt.Errorf("the copy differs from the source:\n%s", r)
-	}
-	d.say("  %s keys compared: nothing missing, nothing extra, no difference\n", humanize.Comma(int64(r.Compared)))
+	d.say("")
 	masters, err := d.target.Masters(ctx)
 	if err != nil {
 		return err

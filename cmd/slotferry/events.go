@@ -10,6 +10,7 @@ import (
 	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer"
 	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/importer/report"
 	"github.com/slotferry/slotferry/importer/target"
 )
 
@@ -61,31 +62,52 @@ func (e *events) progress(p importer.Progress, m *meter) {
 	e.put(out)
 }
 
-// end tells of blockers, failed keys and the error, then the summary.
-func (e *events) end(s importer.Summary, err error) {
+// plan tells what will be done.
+func (e *events) plan(p *report.Plan) {
+	e.put(struct {
+		Event string `json:"event"`
+		*report.Plan
+	}{"plan", p})
+}
+
+// blockers tells what stands in the way, if that is the error.
+func (e *events) blockers(err error) {
 	var blocked *preflight.Error
 	if errors.As(err, &blocked) {
 		for _, f := range blocked.Blockers {
 			e.finding("blocker", f)
 		}
 	}
+}
+
+// end tells of blockers, failed keys and the error, then the summary.
+func (e *events) end(s importer.Summary, proof *importer.Verification, err error) {
+	e.blockers(err)
 	for _, f := range s.Failures {
-		e.failure(f)
+		e.failure(failureEvent(f), f)
 	}
 	out := struct {
 		Event string `json:"event"`
 		importer.Summary
-		Exit  int    `json:"exit"`
-		Error string `json:"error,omitempty"`
-	}{Event: "summary", Summary: s, Exit: exitCode(err)}
+		Verification *importer.Verification `json:"verification,omitempty"`
+		Exit         int                    `json:"exit"`
+		Error        string                 `json:"error,omitempty"`
+	}{Event: "summary", Summary: s, Verification: proof, Exit: exitCode(err)}
 	if err != nil {
 		out.Error = reason(err)
 	}
 	e.put(out)
 }
 
+func failureEvent(f checkpoint.Failure) string {
+	if f.Skipped {
+		return "unsupported"
+	}
+	return "failed"
+}
+
 // failure names a key; one that is not valid UTF-8 in base64.
-func (e *events) failure(f checkpoint.Failure) {
+func (e *events) failure(event string, f checkpoint.Failure) {
 	out := struct {
 		Event  string `json:"event"`
 		Key    string `json:"key,omitempty"`
@@ -94,14 +116,15 @@ func (e *events) failure(f checkpoint.Failure) {
 		Slot   uint16 `json:"slot"`
 		Node   string `json:"node,omitempty"`
 		Reason string `json:"reason"`
-	}{Event: "failed", DB: f.DB, Slot: f.Slot, Node: f.Node, Reason: f.Reason}
-	if f.Skipped {
-		out.Event = "unsupported"
-	}
-	if utf8.Valid(f.Key) {
-		out.Key = string(f.Key)
-	} else {
-		out.Base64 = f.Key
-	}
+	}{Event: event, DB: f.DB, Slot: f.Slot, Node: f.Node, Reason: f.Reason}
+	out.Key, out.Base64 = nameOf(f.Key)
 	e.put(out)
+}
+
+// nameOf is a key as JSON has it: text, or else bytes.
+func nameOf(key []byte) (text string, base64 []byte) {
+	if utf8.Valid(key) {
+		return string(key), nil
+	}
+	return "", key
 }

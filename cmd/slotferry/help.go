@@ -16,6 +16,7 @@ const exitCodes = `Exit codes:
    0  done
    1  failed, or some keys failed (they are listed)
    2  a flag, variable or setting is wrong
+   3  source and target differ (verify, and import --verify)
    4  something stands in the way (listed); nothing was written
   75  interrupted, or out of patience: run the same command again to go on
 `

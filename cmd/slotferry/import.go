@@ -2,22 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"runtime/debug"
 	"time"
 
-	"github.com/spf13/cobra"
-	"go.uber.org/zap"
-
-	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/configs"
 	"github.com/slotferry/slotferry/importer"
 	"github.com/slotferry/slotferry/importer/choice"
-	"github.com/slotferry/slotferry/importer/source/rdb"
-	"github.com/slotferry/slotferry/importer/source/scan"
 	"github.com/slotferry/slotferry/importer/target"
+	"github.com/spf13/cobra"
 )
 
 func importCommand() *cobra.Command {
@@ -41,15 +35,18 @@ failure the same command goes on where it stopped. The source is never changed.`
   ssh old-host cat dump.rdb | slotferry import --source - --target redis://10.0.0.1:6379 --db-map 1=db1:`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := configs.Load(cmd.Flags(), configs.Environment{})
+			c, err := configs.LoadImport(cmd.Flags(), configs.Environment{})
 			if err != nil {
 				return &usageError{err}
+			}
+			if c.DryRun {
+				return runPlan(cmd.Context(), dryRun(c), cmd.InOrStdin(), cmd.OutOrStdout())
 			}
 			_, err = runImport(cmd.Context(), c, cmd.InOrStdin(), cmd.OutOrStdout())
 			return err
 		},
 	}
-	configs.Flags(cmd.Flags())
+	configs.Flags(cmd.Flags(), configs.ImportCommand)
 	cmd.SetUsageFunc(usage)
 	cmd.SetHelpFunc(help)
 	return cmd
@@ -57,115 +54,41 @@ failure the same command goes on where it stopped. The source is never changed.`
 
 // runImport runs one import and tells the operator all about it.
 func runImport(ctx context.Context, c *configs.Import, stdin io.Reader, stdout io.Writer) (importer.Summary, error) {
-	// The rest is for what the collector does not count: code, and memory that it
-	// has not given back yet.
-	debug.SetMemoryLimit(c.Memory * 9 / 10)
+	limitMemory(&c.Common)
 	out := newOutput(c.Output, stdout, os.Stderr)
 	defer out.close()
-	log := out.log
-	for _, w := range c.Warnings {
-		log.Warn(w)
-	}
+	out.configured(&c.Common)
 	keys, err := choice.New(c.Choice)
 	if err != nil {
 		return importer.Summary{}, &usageError{err}
 	}
-	cluster := target.New(targetOptions(c, log))
+	cluster := target.New(withPolicy(targetOptions(&c.Common, out.log), c.Policy))
 	defer cluster.Close()
-	source, closeSource := newSource(c, keys, cluster, stdin, log)
-	defer closeSource()
+	source := newSource(&c.Common, keys, use{room: cluster.Room, stdin: stdin, log: out.log})
+	defer source.close()
 	job := importer.New(importer.Options{
 		Job: c.Job, Source: source, Target: cluster, Choice: keys, OnExists: importer.OnExists(c.OnExists),
 		SkipUnsupported: c.OnUnsupported == "skip",
-		OpenStore:       openStore(c, cluster), Restart: c.Restart, SavePatient: savePatience(c),
+		OpenStore:       openStore(c.Resume, cluster), Restart: c.Restart, SavePatient: savePatience(c.Resume, c.RetryFor),
 		RetryFor: max(c.RetryFor, time.Nanosecond),
 		RateKeys: c.RateKeys, RateBytes: c.RateBytes,
-		Log: log, Notify: out.warnings,
+		Log: out.log, Notify: out.warnings, Foresee: out.foreseen,
 	})
 	stopWatching := out.watch(job)
 	summary, err := job.Run(ctx)
 	stopWatching()
-	out.end(c, summary, err)
+	var proof *importer.Verification
+	if err == nil && c.Verify.Count > 0 {
+		out.compares()
+		proof, err = proveImport(ctx, c, out)
+	}
+	out.end(c, summary, proof, err)
 	if err != nil {
 		return summary, &toldError{err}
 	}
 	return summary, nil
 }
 
-// budgetShare is the part of --memory for records on their way. More would only
-// let queues grow: what is on its way to a master is far less.
-func budgetShare(memory int64) int64 { return memory * 5 / 32 }
-
-// largeShare is the part of --memory for them while large values of a live
-// source are among them, and so for the largest.
-func largeShare(memory int64) int64 { return memory * 5 / 8 }
-
-// streamShare is the part of --memory for the longest value of a stream, which
-// takes half as much again while it is gathered.
-func streamShare(memory int64) int64 { return memory / 2 }
-
-func targetOptions(c *configs.Import, log *zap.Logger) target.Options {
-	o := target.Options{
-		Seeds: c.Target.Seeds, Endpoint: c.Target.Endpoint, AddressMap: c.AddressMap,
-		Skip: c.OnExists == string(importer.Skip), SkipUnsupported: c.OnUnsupported == "skip",
-		FailFast: c.FailFast, RetryFor: c.RetryFor, Log: log,
-		Memory: budgetShare(c.Memory),
-		Functions: map[string]target.Functions{
-			"replace": target.ReplaceFunctions, "skip": target.SkipFunctions, "fail": target.FailFunctions,
-		}[c.Functions],
-	}
-	// A node that is silent for RetryFor has had its time, if that is not too
-	// short for a slow command.
-	o.ReplyTimeout = min(20*time.Second, max(c.RetryFor, 5*time.Second))
-	if c.Source.Kind == configs.KindRedis {
-		o.LargeMemory = largeShare(c.Memory)
-	}
-	if c.RetryFor == 0 { // not at all, which Options has no zero for
-		o.RetryFor = time.Nanosecond
-	}
-	return o
-}
-
-// newSource makes the source that the configuration names.
-func newSource(c *configs.Import, keys *choice.Choice, cluster *target.Cluster, stdin io.Reader, log *zap.Logger) (importer.Source, func()) {
-	switch c.Source.Kind {
-	case configs.KindRedis:
-		s := scan.New(scan.Options{
-			Endpoint: c.Source.Endpoint, Choice: keys, Count: c.ScanCount, MaxValue: largeShare(c.Memory),
-			Room: cluster.Room, RetryFor: max(c.RetryFor, time.Nanosecond), Log: log,
-		})
-		return s, func() { _ = s.Close() }
-	case configs.KindStdin:
-		s := rdb.New(rdb.Options{Stream: stdin, Choice: keys, MaxValue: streamShare(c.Memory), Room: cluster.Room, Log: log})
-		return s, func() { _ = s.Close() }
-	}
-	s := rdb.New(rdb.Options{Path: c.Source.Path, Choice: keys, Log: log})
-	return s, func() { _ = s.Close() }
-}
-
-// openStore returns how the checkpoint is opened, nil for none.
-func openStore(c *configs.Import, cluster *target.Cluster) func(context.Context) (importer.Store, error) {
-	switch c.Checkpoint {
-	case "none":
-		return nil
-	case "target":
-		return func(ctx context.Context) (importer.Store, error) {
-			client := cluster.Client()
-			store, err := checkpoint.OpenCluster(ctx, client, c.Job)
-			if err != nil {
-				return nil, errors.Join(err, client.Close())
-			}
-			return store, nil
-		}
-	}
-	return func(context.Context) (importer.Store, error) { return checkpoint.OpenFile(c.Checkpoint) }
-}
-
-// savePatience is how long saving the checkpoint may fail: as long as the
-// target may, when it is there.
-func savePatience(c *configs.Import) time.Duration {
-	if c.Checkpoint == "target" {
-		return max(c.RetryFor, time.Second)
-	}
-	return 0
-}
+// limitMemory keeps the process under --memory. The rest is for what the
+// collector does not count: code, and memory that it has not given back yet.
+func limitMemory(c *configs.Common) { debug.SetMemoryLimit(c.Memory * 9 / 10) }

@@ -22,6 +22,7 @@ import (
 const (
 	exitFailed      = 1
 	exitUsage       = 2
+	exitDifferences = 3
 	exitBlocked     = 4
 	exitInterrupted = 75 // EX_TEMPFAIL of sysexits.h: try again
 )
@@ -75,6 +76,8 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &blocked):
 		return exitBlocked
+	case errors.Is(err, importer.ErrDifferences):
+		return exitDifferences
 	}
 	return exitFailed
 }
@@ -100,7 +103,7 @@ The source is never changed.`,
 		return &usageError{fmt.Errorf("unknown command %q (see %s --help)", args[0], cmd.CommandPath())}
 	}
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	root.AddCommand(importCommand(), demoCommand(), versionCommand())
+	root.AddCommand(importCommand(), planCommand(), verifyCommand(), demoCommand(), versionCommand())
 	return root
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/slotferry/slotferry/configs"
 	"github.com/slotferry/slotferry/importer"
 	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/importer/report"
 )
 
 // output is how the operator is told: log lines on standard error, the result
@@ -24,13 +25,15 @@ type output struct {
 	stderr *detour
 	json   *events // nil: for people
 	live   bool
+
+	differences int // told
 }
 
 // newOutput chooses by --output and by what standard error is.
 func newOutput(mode string, stdout, stderr io.Writer) *output {
 	o := &output{stdout: stdout, stderr: &detour{w: stderr}}
 	f, isFile := stderr.(*os.File)
-	terminal := isFile && term.IsTerminal(int(f.Fd()))
+	terminal := isFile && isTerminal(f)
 	if mode == "json" {
 		o.json = &events{w: stdout}
 		o.log = newLogger(o.stderr, true)
@@ -40,6 +43,8 @@ func newOutput(mode string, stdout, stderr io.Writer) *output {
 	o.log = newLogger(o.stderr, false)
 	return o
 }
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 func newLogger(w zapcore.WriteSyncer, json bool) *zap.Logger {
 	enc := zap.NewProductionEncoderConfig()
@@ -56,6 +61,30 @@ func newLogger(w zapcore.WriteSyncer, json bool) *zap.Logger {
 }
 
 func (o *output) close() { _ = o.log.Sync() }
+
+// configured tells what the operator should know of the configuration.
+func (o *output) configured(c *configs.Common) {
+	for _, w := range c.Warnings {
+		o.log.Warn(w)
+	}
+}
+
+// foreseen tells the plan of an import, as far as it is known before.
+func (o *output) foreseen(p *report.Plan) {
+	if o.json != nil {
+		o.json.plan(p)
+		return
+	}
+	p.WriteShort(o.between(), width())
+}
+
+// between is where text goes while progress is told.
+func (o *output) between() io.Writer {
+	if f, ok := o.stdout.(*os.File); ok && o.live && isTerminal(f) {
+		return o.stderr // above the display
+	}
+	return o.stdout
+}
 
 // warnings tells what preflight found besides blockers.
 func (o *output) warnings(found preflight.Findings) {
@@ -87,7 +116,7 @@ func (o *output) watch(job *importer.Job) (stop func()) {
 func every(interval time.Duration, tell func(*meter), job *importer.Job) (stop func()) {
 	m := newMeter()
 	return tickUntil(interval, func() {
-		if p := job.Progress(); p.Phase == "copy" || p.Phase == "drain" {
+		if p := job.Progress(); p.Phase != "preflight" && p.Phase != "finish" {
 			m.add(p)
 			tell(m)
 		}
@@ -116,13 +145,13 @@ func tickUntil(interval time.Duration, f func()) (stop func()) {
 	}
 }
 
-// end tells how the job ended.
-func (o *output) end(c *configs.Import, s importer.Summary, err error) {
+// end tells how an import ended, with its verification if there was one.
+func (o *output) end(c *configs.Import, s importer.Summary, proof *importer.Verification, err error) {
 	if o.json != nil {
-		o.json.end(s, err)
+		o.json.end(s, proof, err)
 		return
 	}
-	report(o.stdout, o.stderr, c, s, err)
+	finalReport(o.stdout, o.stderr, c, s, proof, err)
 }
 
 // detour is a writer that a live display takes over for as long as it runs.

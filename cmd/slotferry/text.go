@@ -29,10 +29,18 @@ func (o *output) line(p importer.Progress, m *meter) {
 // progressText is "copied 120,034 of 1,000,000 keys (12 %), 80,012 keys/s, …".
 func progressText(p importer.Progress, m *meter) string {
 	var b strings.Builder
-	if p.Phase == "drain" {
+	verb := "copied"
+	switch p.Phase {
+	case "drain":
 		b.WriteString("stopping, waiting for answers: ")
+	case "count":
+		verb = "counted"
+	case "compare":
+		verb = "compared"
+	case "extra keys", "settle":
+		return settling(p)
 	}
-	fmt.Fprintf(&b, "copied %s", humanize.Comma(p.Counts.Answered()))
+	fmt.Fprintf(&b, "%s %s", verb, humanize.Comma(p.Counts.Answered()))
 	if p.Total > 0 {
 		fmt.Fprintf(&b, " of %s", humanize.Comma(p.Total))
 	}
@@ -53,15 +61,19 @@ func progressText(p importer.Progress, m *meter) string {
 // shownFailures is how many failed keys the report for people names.
 const shownFailures = 20
 
-// report is the end as people read it: the account on standard output, what
+// finalReport is the end as people read it: the account on standard output, what
 // went wrong and what to do on standard error.
-func report(stdout, stderr io.Writer, c *configs.Import, s importer.Summary, err error) {
+func finalReport(stdout, stderr io.Writer, c *configs.Import, s importer.Summary, proof *importer.Verification, err error) {
 	if s.Status == importer.Blocked {
 		fmt.Fprintln(stderr, "slotferry:", err)
 		return
 	}
 	fmt.Fprint(stdout, account(s))
 	failures(stderr, s.Failures, s.Failed)
+	if proof != nil {
+		verdictOf(stdout, stderr, *proof, err)
+		return
+	}
 	if err != nil && !errors.Is(err, importer.ErrFailedKeys) {
 		fmt.Fprintln(stderr, "slotferry:", reason(err))
 	}
@@ -99,12 +111,9 @@ func account(s importer.Summary) string {
 	row("+ filtered", s.Filtered, noteIf(s.Filtered, "by your choice of keys"))
 	row("+ failed", s.Failed, "")
 	_ = w.Flush()
-	text := b.String()
+	text := trimmed(b.String())
 	b.Reset()
-	for line := range strings.Lines(text) {
-		b.WriteString(strings.TrimRight(line, " \n") + "\n")
-	}
-	b.WriteString("\n")
+	b.WriteString(text + "\n")
 	column := "keys written"
 	if s.Runs > 1 {
 		column = "keys written by this run"
@@ -112,6 +121,15 @@ func account(s importer.Summary) string {
 	b.WriteString(masters(s.Masters, column))
 	if r := s.Retries; r != (target.Retries{}) {
 		fmt.Fprintf(&b, "\n  on the way: %d MOVED, %d ASK, %d told to wait, %d setbacks of nodes, %d values relabelled\n", r.Moved, r.Ask, r.Paused, r.Lost, r.Restamped)
+	}
+	return b.String()
+}
+
+// trimmed is text without spaces at the ends of lines.
+func trimmed(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString(strings.TrimRight(line, " \n") + "\n")
 	}
 	return b.String()
 }
@@ -173,7 +191,7 @@ func shownKey(key []byte) string {
 func next(c *configs.Import, s importer.Summary, err error) string {
 	switch {
 	case s.Status == importer.Done:
-		return "\nEvery key that was read is in its master; the source was not changed. Next: compare a few keys, then point\nthe applications at the cluster. What was written to the source after it was read is not in the cluster."
+		return "\nEvery key that was read is in its master; the source was not changed. Next: compare both sides with\nslotferry verify, then point the applications at the cluster. What was written to the source after it was\nread is not in the cluster."
 	case s.Status == importer.Interrupted && c.Checkpoint == "none":
 		return "\nThere is no checkpoint (--checkpoint none), so the next run begins anew: add --on-exists replace to it."
 	case s.Status == importer.Interrupted:

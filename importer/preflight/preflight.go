@@ -42,6 +42,11 @@ func (f Findings) Has(codes ...string) bool {
 	return slices.ContainsFunc(f, func(x Finding) bool { return slices.Contains(codes, x.Code) })
 }
 
+// Without returns those that do not have the code.
+func (f Findings) Without(code string) Findings {
+	return slices.DeleteFunc(slices.Clone(f), func(x Finding) bool { return x.Code == code })
+}
+
 func (f Findings) pick(blocks bool) Findings {
 	out := Findings{}
 	for _, x := range f {

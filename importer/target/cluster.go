@@ -66,6 +66,8 @@ type Options struct {
 	Window          int           // bytes sent to a node but not answered; 4 MiB
 	MaxBulk         int64         // longest word that nodes take, in bytes; 512 MiB (proto-max-bulk-len)
 	RelativeTTL     bool          // nodes older than 5.0, which know no ABSTTL
+	ReadOnly        bool          // values will be compared: Inspect looks at what that needs
+	Repair          bool          // with ReadOnly: and written or removed where they differ
 	Log             *zap.Logger   // none
 }
 
@@ -152,6 +154,9 @@ func (c *Cluster) connect(ctx context.Context) error {
 // Table returns the slot table as it is known now.
 func (c *Cluster) Table() *route.Table { return c.routing.Load().table }
 
+// MaxBulk returns the longest word in bytes that all masters take.
+func (c *Cluster) MaxBulk() int64 { return c.opts.MaxBulk }
+
 // Run works the lanes until Finish was called and everything is answered, or
 // until one of them has to give up.
 func (c *Cluster) Run(ctx context.Context) error {
@@ -193,8 +198,12 @@ func (c *Cluster) closeLanes() {
 }
 
 // Send queues a record for the master of a slot, under a name. It waits while
-// the memory for records on their way is used up.
+// the memory for records on their way is used up. One that the source had to
+// refuse is only accounted for.
 func (c *Cluster) Send(ctx context.Context, r *record.Record, name []byte, slot uint16, seg *checkpoint.Segment) error {
+	if r.Fate == record.Refused {
+		return c.fail(nil, checkpoint.Failure{Key: clone(name), DB: r.DB, Slot: slot, Reason: r.Reason}, seg, true)
+	}
 	now := c.routing.Load()
 	l := now.lanes[max(0, now.table.Index(slot))] // a hole: any node says so, and the lane recovers
 	if longest := max(r.Len()+footerBytes, int64(len(name))); longest > c.opts.MaxBulk {
@@ -290,11 +299,6 @@ func (c *Cluster) refuse(l *lane, ch *chunk, i int, reason string, unsupported b
 	return c.fail(l, checkpoint.Failure{
 		Key: clone(x.key.of(ch.buf)), DB: int(x.db), Slot: x.slot, Node: l.addr, Reason: reason,
 	}, x.segment, unsupported)
-}
-
-// Refuse accounts for a record that can't be sent at all.
-func (c *Cluster) Refuse(r *record.Record, name []byte, slot uint16, seg *checkpoint.Segment) error {
-	return c.fail(nil, checkpoint.Failure{Key: clone(name), DB: r.DB, Slot: slot, Reason: r.Reason}, seg, true)
 }
 
 func (c *Cluster) fail(l *lane, f checkpoint.Failure, seg *checkpoint.Segment, unsupported bool) error {

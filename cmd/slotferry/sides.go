@@ -1,0 +1,131 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/slotferry/slotferry/checkpoint"
+	"github.com/slotferry/slotferry/configs"
+	"github.com/slotferry/slotferry/importer"
+	"github.com/slotferry/slotferry/importer/choice"
+	"github.com/slotferry/slotferry/importer/source/rdb"
+	"github.com/slotferry/slotferry/importer/source/scan"
+	"github.com/slotferry/slotferry/importer/target"
+)
+
+// budgetShare is the part of --memory for records on their way. More would only
+// let queues grow: what is on its way to a master is far less.
+func budgetShare(memory int64) int64 { return memory * 5 / 32 }
+
+// largeShare is the part of --memory for them while large values of a live
+// source are among them, and so for the largest.
+func largeShare(memory int64) int64 { return memory * 5 / 8 }
+
+// streamShare is the part of --memory for the longest value of a stream, which
+// takes half as much again while it is gathered.
+func streamShare(memory int64) int64 { return memory / 2 }
+
+// targetOptions says how the cluster of a command is reached.
+func targetOptions(c *configs.Common, log *zap.Logger) target.Options {
+	o := target.Options{
+		Seeds: c.Target.Seeds, Endpoint: c.Target.Endpoint, AddressMap: c.AddressMap,
+		RetryFor: c.RetryFor, Log: log, Memory: budgetShare(c.Memory),
+	}
+	// A node that is silent for RetryFor has had its time, if that is not too
+	// short for a slow command.
+	o.ReplyTimeout = min(20*time.Second, max(c.RetryFor, 5*time.Second))
+	if c.Source.Kind == configs.KindRedis {
+		o.LargeMemory = largeShare(c.Memory)
+	}
+	if c.RetryFor == 0 { // not at all, which Options has no zero for
+		o.RetryFor = time.Nanosecond
+	}
+	return o
+}
+
+// withPolicy adds what an import does when.
+func withPolicy(o target.Options, p configs.Policy) target.Options {
+	o.Skip, o.SkipUnsupported, o.FailFast = p.OnExists == string(importer.Skip), p.OnUnsupported == "skip", p.FailFast
+	o.Functions = map[string]target.Functions{
+		"replace": target.ReplaceFunctions, "skip": target.SkipFunctions, "fail": target.FailFunctions,
+	}[p.Functions]
+	return o
+}
+
+// reading is a source as the commands use it.
+type reading struct {
+	importer.Source
+	names func(ctx context.Context, visit func(db int, key []byte) error) error
+	live  *scan.Source // nil for a file
+	close func()
+}
+
+// use is what a source is read for.
+type use struct {
+	measure bool  // a plan
+	longest int64 // value of a live source in bytes, if not that of an import
+	room    func(ctx context.Context, bytes int64) error
+	stdin   io.Reader
+	log     *zap.Logger
+}
+
+// newSource makes the source that the configuration names.
+func newSource(c *configs.Common, keys *choice.Choice, u use) reading {
+	if c.Source.Kind == configs.KindRedis {
+		s := scan.New(scan.Options{
+			Endpoint: c.Source.Endpoint, Choice: keys, Count: c.ScanCount, MaxValue: cmp.Or(u.longest, longestValue(c)), Measure: u.measure,
+			Room: u.room, RetryFor: max(c.RetryFor, time.Nanosecond), Log: u.log,
+		})
+		return reading{s, s.Names, s, func() { _ = s.Close() }}
+	}
+	o := rdb.Options{Path: c.Source.Path, Choice: keys, Measure: u.measure, Log: u.log}
+	if c.Source.Kind == configs.KindStdin {
+		o.Stream, o.MaxValue, o.Room = u.stdin, longestValue(c), u.room
+	}
+	s := rdb.New(o)
+	return reading{s, s.Names, nil, func() { _ = s.Close() }}
+}
+
+// longestValue is how long a value of this source may be in an import, in bytes;
+// 0 for any length.
+func longestValue(c *configs.Common) int64 {
+	switch c.Source.Kind {
+	case configs.KindRedis:
+		return largeShare(c.Memory)
+	case configs.KindStdin:
+		return streamShare(c.Memory)
+	}
+	return 0
+}
+
+// openStore returns how the checkpoint is opened, nil for none.
+func openStore(c configs.Resume, cluster *target.Cluster) func(context.Context) (importer.Store, error) {
+	switch c.Checkpoint {
+	case "none":
+		return nil
+	case "target":
+		return func(ctx context.Context) (importer.Store, error) {
+			client := cluster.Client()
+			store, err := checkpoint.OpenCluster(ctx, client, c.Job)
+			if err != nil {
+				return nil, errors.Join(err, client.Close())
+			}
+			return store, nil
+		}
+	}
+	return func(context.Context) (importer.Store, error) { return checkpoint.OpenFile(c.Checkpoint) }
+}
+
+// savePatience is how long saving the checkpoint may fail: as long as the
+// target may, when it is there.
+func savePatience(c configs.Resume, retryFor time.Duration) time.Duration {
+	if c.Checkpoint == "target" {
+		return max(retryFor, time.Second)
+	}
+	return 0
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// difference is one line of verify --format json.
+type difference struct {
+	Event     string
+	DB        int
+	Key       string
+	KeyBase64 []byte `json:"key_base64"`
+	Kind      string
+	Detail    string
+	Repaired  bool
+
+	Compared, Differences, Missing, Extra, Type, Value, TTL, Repairs int64
+	Exit                                                             int
+	Seed                                                             uint64
+	Resumed                                                          bool
+}
+
+// lines decodes what verify --format json prints: the differences by kind and
+// key, and the summary.
+func (r result) lines(t *testing.T) (found []string, summary difference) {
+	t.Helper()
+	for line := range strings.Lines(r.stdout) {
+		var d difference
+		if err := json.Unmarshal([]byte(line), &d); err != nil {
+			t.Fatalf("%v\n%s\n%s", err, r.stdout, r.stderr)
+		}
+		switch d.Event {
+		case "":
+			if d.Key == "" {
+				d.Key = string(d.KeyBase64)
+			}
+			text := d.Kind + " " + d.Key
+			if d.Repaired {
+				text += " repaired"
+			}
+			found = append(found, text)
+		case "summary":
+			summary = d
+		}
+	}
+	if summary.Event == "" || summary.Exit != r.code {
+		t.Errorf("exit code %d, summary %+v\n%s", r.code, summary, r.stderr)
+	}
+	slices.Sort(found)
+	return found, summary
+}
+
+// TestVerify goes through an operator's session: import, verify, a fault of each
+// kind, repair.
+func TestVerify(t *testing.T) {
+	c := emptyCluster(t)
+	src := source(t, 2000)
+	dir, live := t.TempDir(), "redis://"+src.Addr
+	set(t, src.Client(), "plain", "value")
+	set(t, src.Client(), "\xff\xfe", "not UTF-8")
+	file := save(t, src)
+	slotferry(t, dir, "import", "--source", live, "--target", c.url, "--verify", "--pause=10ms").want(t, 0, "no difference", "2,002")
+
+	verify := func(from string, args ...string) result {
+		return slotferry(t, dir, append([]string{"verify", "--source", from, "--target", c.url, "--extra", "--pause=10ms"}, args...)...)
+	}
+	for _, from := range []string{live, file} {
+		verify(from).want(t, 0, "compared 2,002 keys", "no difference", "hold the same")
+		r := verify(from, "--format=json")
+		if found, sum := r.lines(t); len(found) != 0 || sum.Compared != 2002 || sum.Differences != 0 {
+			t.Errorf("%q, %+v", found, sum)
+		}
+	}
+
+	ctx, client := t.Context(), c.Client()
+	for _, err := range []error{
+		client.Del(ctx, "\xff\xfe").Err(), client.Set(ctx, "more", "x", 0).Err(),
+		client.Set(ctx, "plain", "other", 0).Err(), client.RPush(ctx, "list only here", "x").Err(),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"extra list only here", "extra more", "missing \xff\xfe", "value plain"}
+	for _, from := range []string{live, file} {
+		r := verify(from, "--format=json")
+		r.want(t, 3)
+		if found, sum := r.lines(t); !slices.Equal(found, want) || sum.Differences != 4 || sum.Extra != 2 || sum.Missing != 1 || sum.Value != 1 {
+			t.Errorf("%q, %+v", found, sum)
+		}
+	}
+	verify(file).want(t, 3, "4 keys differ", `value    db 0  "plain"`, `missing  db 0  "\xff\xfe"`, `extra    db 0  "more"`, "--repair")
+	slotferry(t, dir, "import", "--source", live, "--target", c.url, "--verify", "--rounds=1", "--pause=0s", "--include=more", "--on-exists=replace").want(t, 0)
+	r := slotferry(t, dir, "verify", "--source", live, "--target", c.url, "--include=plai?", "--format=json", "--pause=10ms")
+	if found, sum := r.lines(t); r.code != 3 || !slices.Equal(found, []string{"value plain"}) || sum.Compared != 1 {
+		t.Errorf("%q, %+v", found, sum)
+	}
+
+	r = verify(live, "--repair", "--format=json")
+	r.want(t, 0)
+	for i := range want {
+		want[i] += " repaired"
+	}
+	if found, sum := r.lines(t); !slices.Equal(found, want) || sum.Differences != 0 {
+		t.Errorf("%q, %+v", found, sum)
+	}
+	verify(file).want(t, 0, "no difference")
+
+	// The same seed picks the same keys.
+	if err := client.FlushDB(ctx).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range c.Nodes {
+		if err := n.Client().FlushAll(ctx).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r = verify(file, "--sample=0.1", "--format=json")
+	first, sum := r.lines(t)
+	if len(first) < 120 || len(first) > 290 || sum.Seed == 0 {
+		t.Errorf("a tenth of 2002 keys is %d, seed %d", len(first), sum.Seed)
+	}
+	r = verify(live, "--sample=0.1", "--format=json", fmt.Sprintf("--seed=%d", sum.Seed))
+	if again, _ := r.lines(t); !slices.Equal(first, again) {
+		t.Errorf("%d keys, then %d others", len(first), len(again))
+	}
+	wantNoSecrets(t, dir)
+
+	slotferry(t, dir, "verify", "--source", "-", "--target", c.url).want(t, 2, "read only once")
+	slotferry(t, dir, "verify", "--source", file, "--target", "redis://127.0.0.1:1").want(t, 4, "nothing was compared", "target_unreachable")
+	slotferry(t, dir, "verify", "--source", file, "--target", c.url, "--extra", "--type=hash").want(t, 2, "--extra")
+}
+
+// TestVerifyResumes interrupts a comparison that has found something, and goes on.
+func TestVerifyResumes(t *testing.T) {
+	c := emptyCluster(t)
+	src := source(t, 4000)
+	dir, file := t.TempDir(), save(t, src)
+	slotferry(t, dir, "import", "--source", file, "--target", c.url).want(t, 0)
+	for _, key := range []string{"key:00000100", "key:00003100"} {
+		if n, err := c.Client().Del(t.Context(), key).Result(); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+	}
+	for _, from := range []string{file, "redis://" + src.Addr} {
+		args := []string{"verify", "--source", from, "--target", c.url, "--format=json", "--pause=10ms"}
+		cmd := command(t, dir, append(args, "--rate-keys=1500", "--checkpoint=kept")...)
+		args = append(args, "--checkpoint=kept")
+		ended := make(chan struct{})
+		go func() { // interrupts it once its checkpoint has some keys
+			for read := regexp.MustCompile(`"done":false.*"read":[1-9]`); ; {
+				select {
+				case <-ended:
+					return
+				case <-time.After(5 * time.Millisecond):
+				}
+				if kept, _ := os.ReadFile(filepath.Join(dir, "kept", "checkpoint.json")); read.Match(kept) {
+					_ = cmd.Process.Signal(os.Interrupt)
+					return
+				}
+			}
+		}()
+		first := finish(t, cmd, nil)
+		close(ended)
+		first.want(t, 75, "interrupted")
+		r := slotferry(t, dir, args...)
+		found, sum := r.lines(t)
+		if r.code != 3 || !slices.Equal(found, []string{"missing key:00000100", "missing key:00003100"}) || !sum.Resumed || sum.Compared < 4000 {
+			t.Errorf("%s: %q, %+v\n%s", from, found, sum, r.stderr)
+		}
+	}
+}
