@@ -81,21 +81,10 @@ func (c *Cluster) inspectMaster(ctx context.Context, client *redis.Client, m *pr
 			c.opts.MaxBulk = min(c.opts.MaxBulk, n)
 		}
 	}
-	denied, onKey, err := preflight.Denied(ctx, client, []preflight.Probe{
-		{Command: "RESTORE", Args: []any{"RESTORE", preflight.ProbeKey, "0", "", "REPLACE"}},
-	})
-	if err != nil {
+	if err := c.rights(ctx, client, m, found); err != nil {
 		return "", err
 	}
-	if len(denied) > 0 {
-		found.Block("target_rights", "ACL SETUSER <user> ~* +restore +asking +cluster|slots +cluster|info +cluster|nodes +info +time +dbsize, on every node",
-			"the user may not run %s on %s", strings.Join(denied, ", "), m.Addr)
-	}
-	if len(onKey) > 0 {
-		found.Warn("target_key_rights", "a key outside the user's patterns stops the run; ~* allows all",
-			"the user of %s may not write every key (tried %q)", m.Addr, preflight.ProbeKey)
-	}
-	if s := m.Server; s.MaxMemory > 0 && s.Policy != "" && s.Policy != "noeviction" {
+	if s := m.Server; c.writes() && s.MaxMemory > 0 && s.Policy != "" && s.Policy != "noeviction" {
 		found.Warn("eviction", "CONFIG SET maxmemory-policy noeviction for the time of the import",
 			"%s evicts keys when it is full (maxmemory-policy %s): what was copied could vanish", m.Addr, s.Policy)
 	}
@@ -104,6 +93,55 @@ func (c *Cluster) inspectMaster(ctx context.Context, client *redis.Client, m *pr
 		return "", err
 	}
 	return infoField(info, "cluster_state"), nil
+}
+
+// topologyRights are what every job needs.
+const topologyRights = "+asking +cluster|slots +cluster|info +cluster|nodes +info +time +dbsize"
+
+func (c *Cluster) writes() bool { return !c.opts.ReadOnly || c.opts.Repair }
+
+// rights asks for every command that the job needs.
+func (c *Cluster) rights(ctx context.Context, client *redis.Client, m *preflight.Master, found *preflight.Findings) error {
+	var probes []preflight.Probe
+	words, does := "", "read"
+	ask := func(word string, args ...any) {
+		words += " +" + strings.ToLower(word)
+		probes = append(probes, preflight.Probe{Command: word, Args: append([]any{word}, args...)})
+	}
+	if c.opts.ReadOnly {
+		ask("DUMP", preflight.ProbeKey)
+		if m.Server.Version.AtLeast(7, 0) { // a server refuses a rule with commands that it does not know
+			ask("PEXPIRETIME", preflight.ProbeKey)
+		} else {
+			ask("PTTL", preflight.ProbeKey)
+		}
+		ask("TYPE", preflight.ProbeKey)
+		ask("SCAN", "0", "COUNT", "1")
+	}
+	if c.writes() {
+		does = "write"
+		ask("RESTORE", preflight.ProbeKey, "0", "", "REPLACE")
+	}
+	if c.opts.ReadOnly && c.opts.Repair {
+		ask("UNLINK", preflight.ProbeKey)
+	}
+	denied, onKey, err := preflight.Denied(ctx, client, probes)
+	if err != nil {
+		return err
+	}
+	if len(denied) > 0 {
+		found.Block("target_rights", "ACL SETUSER <user> ~*"+words+" "+topologyRights+", on every node",
+			"the user may not run %s on %s", strings.Join(denied, ", "), m.Addr)
+	}
+	if len(onKey) == 0 {
+		return nil
+	}
+	remedy := "a key outside the user's patterns stops the run; ~* allows all"
+	if c.opts.ReadOnly {
+		remedy = "keys outside the user's patterns can't be compared; ~* allows all, or choose with --include"
+	}
+	found.Warn("target_key_rights", remedy, "the user of %s may not %s every key (tried %q)", m.Addr, does, preflight.ProbeKey)
+	return nil
 }
 
 // ownKeys returns how many of a node's few keys are checkpoints of this tool,

@@ -9,8 +9,8 @@ import (
 )
 
 // Counts is the account of a comparison, in keys but for Bytes and Programs.
-// Every final difference is in one of Missing, Extra, Type, Value and TTL,
-// whether it was repaired or not.
+// Every final difference is in one of Missing, Extra, Type, Value and TTL, or in
+// Repaired.
 type Counts struct {
 	Same          int64 `json:"same"`
 	Missing       int64 `json:"missing"`
@@ -18,7 +18,7 @@ type Counts struct {
 	Type          int64 `json:"type"`
 	Value         int64 `json:"value"`
 	TTL           int64 `json:"ttl"`
-	Repaired      int64 `json:"repaired"`       // of the differences
+	Repaired      int64 `json:"repaired"`       // differed, and no longer do
 	NotComparable int64 `json:"not_comparable"` // NotComparable names them
 	Gone          int64 `json:"gone"`           // expired or deleted meanwhile
 	Pending       int64 `json:"pending"`        // differ, and will be looked at again
@@ -26,7 +26,7 @@ type Counts struct {
 	Bytes         int64 `json:"bytes"`          // values and names that are the same
 }
 
-// Differences is the number of final differences, repaired or not.
+// Differences is the number of final differences that remain.
 func (c Counts) Differences() int64 { return c.Missing + c.Extra + c.Type + c.Value + c.TTL }
 
 // account is what was found up to now.
@@ -72,21 +72,23 @@ func (c *Comparer) NotComparable() []checkpoint.Failure {
 
 // final counts and reports a difference.
 func (c *Comparer) final(d Difference) {
-	c.account.kind(d.Kind).Add(1)
 	if d.Repaired {
 		c.account.repaired.Add(1)
+	} else {
+		c.account.kind(d.Kind).Add(1)
 	}
 	c.account.mu.Lock()
 	defer c.account.mu.Unlock()
 	c.opts.Report(d)
 }
 
-// extra is final for what Extras has found: what Settle has said already is not
+// extra is final for what both Extras and Settle can find: what was said is not
 // said again, only counted if it was repaired since.
 func (c *Comparer) extra(d Difference) {
 	if !c.deleted[string(d.Name)] {
 		c.final(d)
 	} else if d.Repaired {
+		c.account.extra.Add(-1)
 		c.account.repaired.Add(1)
 	}
 }

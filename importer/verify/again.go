@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slotferry/slotferry/importer/target"
-	"github.com/slotferry/slotferry/resp"
 )
 
 const (
@@ -256,25 +255,15 @@ func (a *again) group(ctx context.Context, addr string, looks []*look) error {
 func (a *again) exchange(k *link, addr string, looks []*look) ([]*look, error) {
 	var out []byte
 	for _, l := range looks {
-		if l.asking {
-			out = resp.AppendCommand(out, "ASKING")
-		}
-		out, _ = a.c.question().append(out, l.ch.name(l.entry))
+		q := a.c.question()
+		q.asking = l.asking
+		out, _ = q.append(out, l.ch.name(l.entry))
 	}
 	if _, err := k.Write(out); err != nil {
 		return looks, err
 	}
 	for i, l := range looks {
-		if l.asking {
-			h, err := k.head()
-			if err == nil && h.kind == '-' {
-				_, err = a.c.refused(h.line, addr) // the next answer tells more, if it is not that
-			}
-			if err != nil {
-				return looks[i:], err
-			}
-		}
-		v, err := a.c.read(k.replies, l.ch, l.entry, addr, l.hold)
+		v, err := a.c.read(k.replies, l.ch, l.entry, addr, manner{asking: l.asking, hold: l.hold})
 		if err != nil {
 			return looks[i:], err
 		}

@@ -110,21 +110,36 @@ func (c *chunk) front(e *entry, n int64) []byte {
 }
 
 // question is how a master is asked for a key.
-type question struct{ pttl bool }
+type question struct {
+	pttl   bool // it has no PEXPIRETIME
+	asking bool // each command on the key follows an ASKING
+}
 
 // questionBytes is what a question takes beside the name, twice.
 const questionBytes = 100
 
+const askingWord = "*1\r\n$6\r\nASKING\r\n"
+
 // append appends the question for a name and returns where in b the name is.
 func (q question) append(b, name []byte) ([]byte, span) {
+	if q.asking {
+		b = append(b, askingWord...)
+	}
 	b = append(b, "*2\r\n$4\r\nDUMP\r\n"...)
 	b = resp.AppendBulkHead(b, int64(len(name)))
 	at := span{int32(len(b)), int32(len(name))}
 	b = append(b, name...)
+	b = append(b, '\r', '\n')
 	if q.pttl {
-		b = append(b, "\r\n*1\r\n$4\r\nTIME\r\n*2\r\n$4\r\nPTTL\r\n"...)
+		b = append(b, "*1\r\n$4\r\nTIME\r\n"...)
+	}
+	if q.asking {
+		b = append(b, askingWord...)
+	}
+	if q.pttl {
+		b = append(b, "*2\r\n$4\r\nPTTL\r\n"...)
 	} else {
-		b = append(b, "\r\n*2\r\n$11\r\nPEXPIRETIME\r\n"...)
+		b = append(b, "*2\r\n$11\r\nPEXPIRETIME\r\n"...)
 	}
 	return resp.AppendBulk(b, name), at
 }

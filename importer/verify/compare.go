@@ -38,11 +38,16 @@ const (
 	noKey    = -2
 )
 
+// manner is how an answer is to be read.
+type manner struct {
+	asking bool // each one follows the answer to an ASKING
+	hold   bool // a large value may be taken into memory
+}
+
 // read reads a master's answers to one question and compares them with the
-// entry. hold says that a large value may be taken into memory. An error ends
-// the connection.
-func (c *Comparer) read(r replies, ch *chunk, e *entry, from string, hold bool) (verdict, error) {
-	h, err := r.head()
+// entry. An error ends the connection.
+func (c *Comparer) read(r replies, ch *chunk, e *entry, from string, how manner) (verdict, error) {
+	h, err := c.answer(r, from, how)
 	if err != nil {
 		return verdict{}, err
 	}
@@ -60,12 +65,12 @@ func (c *Comparer) read(r replies, ch *chunk, e *entry, from string, hold bool) 
 	case e.gone:
 		err = r.pass(h.n)
 	default:
-		v, err = c.value(r, ch, e, h.n, hold)
+		v, err = c.value(r, ch, e, h.n, how.hold)
 	}
 	if err != nil {
 		return verdict{}, err
 	}
-	at, refusal, err := c.expiry(r, from)
+	at, refusal, err := c.expiry(r, from, how)
 	switch {
 	case err != nil:
 		return verdict{}, err
@@ -81,6 +86,20 @@ func (c *Comparer) read(r replies, ch *chunk, e *entry, from string, hold bool) 
 		return verdict{outcome: gone}, nil
 	}
 	return verdict{outcome: differs, kind: Missing, detail: c.sourceType(e.typ)}, nil
+}
+
+// answer reads the head of an answer, and the one to ASKING before it.
+func (c *Comparer) answer(r replies, from string, how manner) (reply, error) {
+	if how.asking {
+		h, err := r.head()
+		if err == nil && h.kind == '-' {
+			_, err = c.refused(h.line, from) // without the right to it; else the next answer tells more
+		}
+		if err != nil {
+			return reply{}, err
+		}
+	}
+	return r.head()
 }
 
 // found judges a key that the target has, with the verdict on its value and its
@@ -116,7 +135,7 @@ func (e expiry) String() string {
 
 // expiry reads the answer to PEXPIRETIME, or to TIME and PTTL: Unix
 // milliseconds, 0 for never, noKey for no key.
-func (c *Comparer) expiry(r replies, from string) (at int64, refusal verdict, err error) {
+func (c *Comparer) expiry(r replies, from string, how manner) (at int64, refusal verdict, err error) {
 	now := int64(0)
 	if c.pttl {
 		h, err := r.head()
@@ -132,7 +151,7 @@ func (c *Comparer) expiry(r replies, from string) (at int64, refusal verdict, er
 			return 0, verdict{}, err
 		}
 	}
-	h, err := r.head()
+	h, err := c.answer(r, from, how)
 	switch {
 	case err != nil:
 	case h.kind == '-':

@@ -20,7 +20,7 @@ const (
 // Difference is one key that is not in the target as it is in the source.
 type Difference struct {
 	DB       int
-	Key      []byte // its name in the source
+	Key      []byte // its name in the source; of an extra key that which it would have, Name if there are several
 	Name     []byte // in the target
 	Kind     Kind
 	Detail   string // for an operator; it shows no values

@@ -16,8 +16,9 @@ import (
 // ExtrasOptions says what the source has.
 type ExtrasOptions struct {
 	// Names visits the names of all chosen keys of the source as they are in the
-	// target, and may be called several times. A name is valid during the visit.
-	Names func(ctx context.Context, visit func(name []byte) error) error
+	// target, with their slots, and may be called several times. A name is valid
+	// during the visit.
+	Names func(ctx context.Context, visit func(name []byte, slot uint16) error) error
 	// Origins visits the keys of the source that have a name in the target by
 	// the choice of keys, whether they exist or not: if there are none, the name
 	// is none of this job's business.
@@ -39,6 +40,7 @@ type extras struct {
 	names      *names
 	candidates []*candidate
 	bytes      int
+	doubts     map[string]bool // names that Settle will look at
 }
 
 type candidate struct {
@@ -59,12 +61,15 @@ func (c *Comparer) Extras(ctx context.Context, o ExtrasOptions) error {
 	if o.Memory == 0 {
 		o.Memory = 64 << 20
 	}
-	x := &extras{c: c, o: o, names: newNames(o.Memory)}
+	x := &extras{c: c, o: o, names: newNames(o.Memory), doubts: map[string]bool{}}
+	for _, d := range c.pending.all() {
+		x.doubts[string(d.name)] = true
+	}
 	for pass := 1; ; pass++ {
 		if pass > 1 {
 			c.log.Info("looking for extra keys in another part of all names, as memory does not hold them at once", zap.Int("pass", pass))
 		}
-		err := o.Names(ctx, func(name []byte) error {
+		err := o.Names(ctx, func(name []byte, _ uint16) error {
 			x.names.add(name)
 			return nil
 		})
@@ -264,7 +269,10 @@ func (c *Comparer) exist(ctx context.Context, of []*candidate) ([]bool, error) {
 
 // final reports an extra key, after its removal if that was asked for.
 func (x *extras) final(ctx context.Context, d *candidate) error {
-	diff := Difference{DB: d.origins[0].db, Key: d.origins[0].key, Name: d.name, Kind: Extra}
+	diff := Difference{DB: d.origins[0].db, Key: d.name, Name: d.name, Kind: Extra}
+	if len(d.origins) == 1 {
+		diff.Key = d.origins[0].key
+	}
 	if x.c.opts.Repair {
 		v, err := x.c.remove(ctx, d)
 		if err != nil {
@@ -275,6 +283,9 @@ func (x *extras) final(ctx context.Context, d *candidate) error {
 		}
 	}
 	x.c.extra(diff)
+	if x.doubts[string(d.name)] {
+		x.c.deleted[string(d.name)] = true
+	}
 	return nil
 }
 
@@ -282,7 +293,7 @@ func (x *extras) final(ctx context.Context, d *candidate) error {
 func (c *Comparer) remove(ctx context.Context, d *candidate) (verdict, error) {
 	v, err := c.patiently(ctx, func() (verdict, error) {
 		err := c.client.Unlink(ctx, string(d.name)).Err()
-		if redis.HasErrorPrefix(err, "ERR unknown command") {
+		if redis.HasErrorPrefix(err, "unknown command") {
 			err = c.client.Del(ctx, string(d.name)).Err()
 		}
 		return c.reply(err)

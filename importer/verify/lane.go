@@ -222,7 +222,7 @@ func (l *lane) compare(r replies, ch *chunk) error {
 	defer run.flush()
 	for l.next < len(ch.entries) {
 		e := &ch.entries[l.next]
-		v, err := l.c.read(r, ch, e, l.addr, false)
+		v, err := l.c.read(r, ch, e, l.addr, manner{})
 		if err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ func (c *Comparer) Send(ctx context.Context, r *record.Record, name []byte, slot
 	return nil
 }
 
-func (c *Comparer) question() question { return question{c.pttl} }
+func (c *Comparer) question() question { return question{pttl: c.pttl} }
 
 // Room waits until a value of n bytes may be held beside what is on its way, for
 // a source that is about to take memory for one.

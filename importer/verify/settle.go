@@ -39,10 +39,12 @@ func (c *Comparer) Settle(ctx context.Context) error {
 		if c.settled(d) {
 			continue
 		}
-		if d.verdict.kind == Extra {
-			c.deleted[string(d.name)] = true
+		if d.verdict.kind != Extra {
+			c.final(d.difference())
+			continue
 		}
-		c.final(d.difference())
+		c.extra(d.difference())
+		c.deleted[string(d.name)] = true
 	}
 	c.pending.replace(nil)
 	return nil

@@ -96,7 +96,7 @@ type Comparer struct {
 	budget   *budget
 	account  account
 	pending  pending
-	deleted  map[string]bool // names of keys that Settle has called extra
+	deleted  map[string]bool // names of keys that were called extra and that Extras and Settle both see
 	again    *again
 	finished chan struct{}
 	finish   sync.Once
