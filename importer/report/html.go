@@ -33,6 +33,7 @@ var parsePage = template.Must(template.New("page").Funcs(template.FuncMap{
 	"factor":  factor,
 	"lasting": lasting,
 	"quoted":  quoted,
+	"cut":     func(s string) string { return fit(s, nameColumns) },
 	"clean":   clean,
 	"when":    func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
 	"label":   Master.label,
@@ -47,6 +48,7 @@ const (
 	chartMasters  = 20
 	chartPrefixes = 15
 	chartCauses   = 10
+	nameColumns   = 120 // of a name in a table; the whole stands in the JSON
 )
 
 // view is the plan as the template takes it.
@@ -64,7 +66,6 @@ type view struct {
 	Owners              []int
 	Balance             string
 	Heavy               []heavySlot
-	ByBytes             []Master
 	Kinds               []counted
 	Expiries            []counted
 	DBs                 []counted
@@ -102,8 +103,7 @@ func (p *Plan) view() (*view, error) {
 		Policy: "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'" +
 			"; style-src '" + hash(pageStyle) + "'; script-src '" + hash(pageScript) + "'",
 		Owners: p.owners(), Balance: p.balance(), Heavy: p.heavySlots(chartCauses),
-		ByBytes: p.byBytes(len(p.Masters)),
-		Kinds:   p.types(), Expiries: p.expiries(), DBs: p.databases(),
+		Kinds: p.types(), Expiries: p.expiries(), DBs: p.databases(),
 		Doubts: p.doubts(),
 		Memory: slices.ContainsFunc(p.Masters, func(m Master) bool { return m.Needs > 0 || m.Free > 0 }),
 	}
@@ -185,9 +185,9 @@ func byBytes[T any](list []T, of func(T) counted) (rows []chartRow) {
 func (v *view) Mark(k BigKey) string {
 	switch {
 	case v.tooLarge(k):
-		return "longer than the target's proto-max-bulk-len, " + iec(v.Target.MaxBulk)
+		return "over proto-max-bulk-len, " + iec(v.Target.MaxBulk)
 	case v.tooSlow(k):
-		return "likely to take longer than --retry-for"
+		return "longer on its way than --retry-for"
 	}
 	return ""
 }

@@ -25,32 +25,31 @@ type chartRow struct {
 	label string
 	value int64
 	shown string // the value as it is written behind the bar
-	over  bool   // drawn as one that is too long
 }
 
 // Sizes in the picture's own units, which are a page's pixels where it is wide
 // enough.
 const (
-	chartWidth  = 560
-	chartLabel  = 28 // columns of a label
-	chartStep   = 24 // from bar to bar
+	chartWidth  = 420
+	chartLabel  = 22 // columns of a label
+	chartStep   = 22 // from bar to bar
 	chartBar    = 14
-	chartFont   = 12
-	chartMargin = 6
-	valueRoom   = 1.24 // of the longest bar, so that its value fits behind it
+	chartFont   = 15 // the page writes 13: its font may be wider than the one measured here
+	chartMargin = 4
+	valueRoom   = 1.32 // of the longest bar, so that its value fits behind it
 )
 
 // The page's style sheet gives the colours, by light and dark. In the library's
-// output these stand for a kind of bar.
+// output these stand for a kind of thing.
 var (
-	barColor  = color.RGBA{0x01, 0x01, 0x01, 0xff}
-	overColor = color.RGBA{0x02, 0x02, 0x02, 0xff}
+	barColor   = color.RGBA{0x01, 0x01, 0x01, 0xff}
+	labelColor = color.RGBA{0x02, 0x02, 0x02, 0xff}
 )
 
 // barChart draws rows from above, as an SVG that takes its colours and font from
-// the page.
+// the page. One row alone has nothing to be compared with and gives "".
 func barChart(title string, rows []chartRow) (template.HTML, error) {
-	if len(rows) == 0 {
+	if len(rows) < 2 {
 		return "", nil
 	}
 	// The library counts from below.
@@ -59,6 +58,7 @@ func barChart(title string, rows []chartRow) (template.HTML, error) {
 	p := plot.New()
 	p.BackgroundColor = nil
 	p.HideX()
+	p.X.Padding = 0
 	p.X.Min, p.X.Max = 0, 1
 	labels := make([]string, len(rows))
 	for i, r := range rows {
@@ -67,11 +67,16 @@ func barChart(title string, rows []chartRow) (template.HTML, error) {
 	}
 	style := p.Y.Tick.Label
 	style.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: chartFont}
+	// Labels end at their place, in whatever font the page has: the style sheet
+	// says so. For the library they begin there.
 	p.Y.Tick.Label = style
+	p.Y.Tick.Label.XAlign = text.XLeft
+	p.Y.Tick.Label.YAlign = text.YCenter
+	p.Y.Tick.Label.Color = labelColor
 	p.NominalY(labels...)
 	p.Y.Min, p.Y.Max = -0.5, float64(len(rows))-0.5
 	p.Y.Padding = 0
-	if err := errors.Join(addBars(p, rows, false), addBars(p, rows, true), addValues(p, rows, style)); err != nil {
+	if err := errors.Join(addBars(p, rows), addValues(p, rows, style)); err != nil {
 		return "", fmt.Errorf("drawing %s: %w", title, err)
 	}
 	height := vg.Length(len(rows)*chartStep + 2*chartMargin)
@@ -84,14 +89,10 @@ func barChart(title string, rows []chartRow) (template.HTML, error) {
 	return forPage(title, b.String(), int(height)), nil
 }
 
-// addBars adds the bars that are or are not too long; the others are of no
-// length in it.
-func addBars(p *plot.Plot, rows []chartRow, over bool) error {
+func addBars(p *plot.Plot, rows []chartRow) error {
 	values := make(plotter.Values, len(rows))
 	for i, r := range rows {
-		if r.over == over {
-			values[i] = float64(r.value)
-		}
+		values[i] = float64(r.value)
 	}
 	b, err := plotter.NewBarChart(values, chartBar)
 	if err != nil {
@@ -100,9 +101,6 @@ func addBars(p *plot.Plot, rows []chartRow, over bool) error {
 	b.Horizontal = true
 	b.LineStyle.Width = 0
 	b.Color = barColor
-	if over {
-		b.Color = overColor
-	}
 	p.Add(b)
 	return nil
 }
@@ -123,7 +121,7 @@ func addValues(p *plot.Plot, rows []chartRow, style text.Style) error {
 		l.TextStyle[i].XAlign = text.XLeft
 		l.TextStyle[i].YAlign = text.YCenter
 	}
-	l.Offset = vg.Point{X: 5}
+	l.Offset = vg.Point{X: 5, Y: 2.5} // to the height at which the labels are
 	p.Add(l)
 	return nil
 }
@@ -143,7 +141,7 @@ func forPage(title, svg string, height int) template.HTML {
 		case strings.Contains(style, "fill:#010101"):
 			return ` class="bar"`
 		case strings.Contains(style, "fill:#020202"):
-			return ` class="bar over"`
+			return ` class="label"`
 		case strings.Contains(style, "stroke:"):
 			return ` class="axis"`
 		}

@@ -87,28 +87,18 @@ func dataURL(m image.Image) (template.URL, error) {
 	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes())), nil
 }
 
-// owners returns the slot after the last one of each master, if masters own
-// runs of slots in the order in which they are listed; nil if not. A plan does
-// not hold who owns which slot, but the sums prove or disprove it.
+// owners returns the slot after the last one of each master, where that is
+// known; else nil. A plan does not hold who owns which slot: it is known of an
+// imagined cluster, whose masters own runs of slots in their order, and of one
+// master that owns all.
 func (p *Plan) owners() []int {
-	if !p.spread() || p.Keys == 0 {
+	if !p.Target.Simulated && len(p.Masters) != 1 {
 		return nil
 	}
 	var ends []int
-	end, next := 0, 0
+	end := 0
 	for _, m := range p.Masters {
-		if m.Addr == "" {
-			return nil // who knows where the holes are
-		}
 		end += m.Slots
-		var keys, bytes int64
-		for ; next < len(p.Slots) && p.Slots[next].Slot < end; next++ {
-			keys += p.Slots[next].Keys
-			bytes += p.Slots[next].Bytes
-		}
-		if keys != m.Keys || bytes != m.Bytes {
-			return nil
-		}
 		ends = append(ends, end)
 	}
 	if end != route.Slots {

@@ -4,8 +4,7 @@
   const plan = read("plan");
   const owners = read("owners"); // the slot after each master's last one, or null
 
-  // Tables: a click on a head sorts by it, and #sort=table.column or
-  // #sort=table.-column in the address does.
+  // Tables: a click on a head sorts by it.
   const value = (row, column) => {
     const cell = row.cells[column];
     return "v" in cell.dataset ? Number(cell.dataset.v) : cell.textContent;
@@ -34,13 +33,6 @@
       sort(head, now ? now === "ascending" : head.classList.contains("n"));
     });
   }
-  const followAddress = () => {
-    const [, id, minus, name] = /^#sort=([\w-]+)\.(-?)(\w+)$/.exec(location.hash) || [];
-    const table = id && document.getElementById(id);
-    const head = table && table.querySelector(`th[data-sort="${name}"]`);
-    if (head) sort(head, minus !== "");
-  };
-  addEventListener("hashchange", followAddress);
 
   // The map of slots: what is under the pointer, or in the field.
   const side = 128;
@@ -57,7 +49,8 @@
   const show = slot => {
     const { keys, bytes } = slots.get(slot) || { keys: 0, bytes: 0 };
     let text = `slot ${slot}: ${count(keys)} ${keys === 1 ? "key" : "keys"}, ${size(bytes)}`;
-    if (owners) text += ", on " + plan.masters[owners.findIndex(end => slot < end)].addr;
+    const master = owners ? plan.masters[owners.findIndex(end => slot < end)].addr : (plan.big_keys.find(k => k.slot === slot) || {}).master;
+    if (master) text += ", on " + master;
     const tags = plan.hash_tags.filter(t => t.slot === slot && "tag" in t).slice(0, 3);
     if (tags.length) text += ", tags " + tags.map(t => "{" + t.tag + "}").join(" ");
     info.textContent = text;
@@ -82,13 +75,25 @@
     map.addEventListener("pointermove", point);
     map.addEventListener("pointerdown", point);
   }
-  if (input) {
-    input.addEventListener("input", () => {
-      const slot = Number(input.value);
-      if (input.value !== "" && Number.isInteger(slot) && slot >= 0 && slot < side * side) show(slot);
-    });
-  }
+  const lookUp = () => {
+    const slot = Number(input.value);
+    if (input.value !== "" && Number.isInteger(slot) && slot >= 0 && slot < side * side) show(slot);
+  };
+  if (input) input.addEventListener("input", lookUp);
 
+  // What is seen can be linked to: #sort=big-keys.type, #sort=masters.-bytes (the
+  // most first), #slot=8132, joined by &.
+  const followAddress = () => {
+    const wish = new URLSearchParams(location.hash.slice(1));
+    const [, id, minus, name] = /^([\w-]+)\.(-?)(\w+)$/.exec(wish.get("sort")) || [];
+    const head = id && document.querySelector(`#${CSS.escape(id)} th[data-sort="${name}"]`);
+    if (head) sort(head, minus !== "");
+    if (input && wish.has("slot")) {
+      input.value = wish.get("slot");
+      lookUp();
+    }
+  };
+  addEventListener("hashchange", followAddress);
   followAddress();
   document.documentElement.dataset.ready = "yes";
 })();
