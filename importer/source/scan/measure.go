@@ -15,7 +15,7 @@ import (
 
 const (
 	measuresAsked = 1000 // keys whose measures are asked for in one write
-	wordMax       = 128  // bytes of the name of an encoding
+	wordMax       = 128  // bytes of the name of a type or encoding
 	wordsKept     = 256
 )
 
@@ -65,6 +65,9 @@ func (p *pipe) readMeasure() error {
 		return err
 	}
 	if h.Kind == '+' {
+		if len(h.Line) > wordMax {
+			return p.wire(fmt.Errorf("%w: a type's name of %d bytes", resp.ErrProtocol, len(h.Line)))
+		}
 		r.Measure.Type = p.word(h.Line)
 		if r.Measure.Type == "none" {
 			r.Fate = record.Gone
@@ -87,6 +90,9 @@ func (p *pipe) readMeasure() error {
 		return err
 	}
 	if h.Kind == ':' {
+		if h.N < 0 {
+			return p.wire(fmt.Errorf("%w: answer to MEMORY USAGE", resp.ErrProtocol))
+		}
 		r.Measure.Bytes = h.N
 	}
 	if r.Type = rdbType(p.source.server.Version, r.Measure.Type, r.Measure.Encoding); r.Type == moduleType {

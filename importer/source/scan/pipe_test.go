@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"reflect"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,10 +33,12 @@ func (r replies) SetReadDeadline(time.Time) error { return nil }
 type taken struct {
 	records, marks int
 	reasons        []string
+	last           record.Record
 }
 
 func (s *taken) Record(r *record.Record) error {
 	s.records++
+	s.last = *r
 	if r.Fate == record.Refused {
 		s.reasons = append(s.reasons, r.Reason)
 	}
@@ -43,7 +47,7 @@ func (s *taken) Record(r *record.Record) error {
 func (*taken) Program(record.Program) error { return nil }
 func (s *taken) Mark(record.Position) error { s.marks++; return nil }
 
-func scanReplies(data []byte, pttl bool) (*taken, error) {
+func scanReplies(data []byte, pttl, memory bool) (*taken, error) {
 	keys, err := choice.New(choice.Options{})
 	if err != nil {
 		return nil, err
@@ -51,7 +55,7 @@ func scanReplies(data []byte, pttl bool) (*taken, error) {
 	s := New(Options{Choice: keys, MaxValue: 1 << 20})
 	defer s.Close()
 	conn, sink := replies{Reader: bytes.NewReader(data)}, &taken{}
-	p := &pipe{ctx: context.Background(), conn: conn, r: resp.NewReader(conn, 0, nil), source: s, sink: &progress{Sink: sink}, pttl: pttl}
+	p := &pipe{ctx: context.Background(), conn: conn, r: resp.NewReader(conn, 0, nil), source: s, sink: &progress{Sink: sink}, pttl: pttl, memory: memory}
 	p.r.SetMaxBulk(1 << 40)
 	return sink, p.scan(0, 0)
 }
@@ -100,7 +104,7 @@ func TestReplies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			sink, err := scanReplies([]byte(tc.replies), tc.pttl)
+			sink, err := scanReplies([]byte(tc.replies), tc.pttl, false)
 			runtime.ReadMemStats(&after)
 			if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {
 				t.Errorf("%d bytes of memory were taken", used)
@@ -122,8 +126,68 @@ func TestReplies(t *testing.T) {
 	}
 }
 
+const measured = "+hash\r\n$8\r\nlistpack\r\n:77\r\n"
+
+func TestMeasureReplies(t *testing.T) {
+	denied := "-NOPERM No permissions to access a key\r\n"
+	for name, tc := range map[string]struct {
+		replies string
+		pttl    bool
+		want    record.Record // without its key
+		retry   bool
+		err     string
+	}{
+		"a hash":        {measured + ":-1\r\n", false, record.Record{Type: 16, Measure: record.Measure{Bytes: 77, Type: "hash", Encoding: "listpack"}}, false, ""},
+		"with expiry":   {measured + "*2\r\n$2\r\n17\r\n$1\r\n5\r\n:9\r\n", true, record.Record{Type: 16, ExpireAt: 17009, Measure: record.Measure{Bytes: 77, Type: "hash", Encoding: "listpack"}}, false, ""},
+		"a module's":    {"+ReJSON-RL\r\n$3\r\nraw\r\n:9\r\n:-1\r\n", false, record.Record{Type: 7, Measure: record.Measure{Bytes: 9, Type: "ReJSON-RL", Encoding: "module"}}, false, ""},
+		"gone":          {"+none\r\n$-1\r\n$-1\r\n:-2\r\n", false, record.Record{Fate: record.Gone}, false, ""},
+		"gone in time":  {"+set\r\n$-1\r\n$-1\r\n:-2\r\n", false, record.Record{Fate: record.Gone}, false, ""},
+		"no such key":   {"+set\r\n-ERR no such key\r\n$-1\r\n:-2\r\n", false, record.Record{Fate: record.Gone}, false, ""},
+		"gone and back": {"+none\r\n$3\r\nraw\r\n:50\r\n:-1\r\n", false, record.Record{Fate: record.Gone}, false, ""},
+		"not the user's": {denied + denied + denied + denied, false,
+			record.Record{Fate: record.Refused, Reason: `the source answered "NOPERM No permissions to access a key" to TYPE`}, false, ""},
+		"no right to MEMORY": {"+set\r\n$-1\r\n-NOPERM User x has no permissions to run the 'memory' command\r\n", false, record.Record{}, false, "NOPERM"},
+		"loading":            {"+set\r\n-LOADING wait\r\n", false, record.Record{}, true, "LOADING"},
+		"TYPE is a number":   {":1\r\n", false, record.Record{}, true, "TYPE"},
+		"usage is a string":  {"+set\r\n$3\r\nraw\r\n$1\r\n5\r\n", false, record.Record{}, true, "MEMORY USAGE"},
+		"usage is negative":  {"+set\r\n$3\r\nraw\r\n:-5\r\n", false, record.Record{}, true, "MEMORY USAGE"},
+		"type is long":       {"+" + strings.Repeat("x", 200) + "\r\n", false, record.Record{}, true, "200 bytes"},
+		"encoding is long":   {"+set\r\n$999\r\n", false, record.Record{}, true, "999 bytes"},
+		"cut":                {"+set\r\n$3\r\nra", false, record.Record{}, true, "connection lost"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sink, err := scanReplies([]byte(selected+onePage+tc.replies), tc.pttl, true)
+			if (tc.err == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tc.err) || retry(err) != tc.retry {
+				t.Errorf("got %v, want %q", err, tc.err)
+			}
+			sink.last.Key = nil
+			if !reflect.DeepEqual(sink.last, tc.want) {
+				t.Errorf("got %+v, want %+v", sink.last, tc.want)
+			}
+		})
+	}
+}
+
+// TestWords makes sure that a server of endless words takes no memory for them.
+func TestWords(t *testing.T) {
+	p := &pipe{}
+	for i := range 10_000 {
+		if w := p.word(strconv.AppendInt(nil, int64(i), 10)); w != strconv.Itoa(i) {
+			t.Fatalf("%q for %d", w, i)
+		}
+	}
+	if len(p.words) > wordsKept {
+		t.Errorf("%d words are kept", len(p.words))
+	}
+	b := []byte("listpack")
+	p.word(b)
+	if n := testing.AllocsPerRun(100, func() { p.word(b) }); n != 0 {
+		t.Errorf("%v allocations for a known word", n)
+	}
+}
+
 func TestDenied(t *testing.T) {
-	_, err := scanReplies([]byte(selected+"-NOPERM User x has no permissions to run the 'scan' command\r\n"), false)
+	_, err := scanReplies([]byte(selected+"-NOPERM User x has no permissions to run the 'scan' command\r\n"), false, false)
 	if !errors.Is(err, ErrDenied) {
 		t.Errorf("got %v", err)
 	}
@@ -160,12 +224,14 @@ func TestModuleName(t *testing.T) {
 // FuzzReplies gives the scan whatever a server, or something else at its port,
 // may say.
 func FuzzReplies(f *testing.F) {
-	f.Add([]byte(selected+onePage+value+":-1\r\n"), false)
-	f.Add([]byte(selected+onePage+value+"*2\r\n$2\r\n17\r\n$1\r\n5\r\n:9\r\n"), true)
-	f.Add([]byte(selected+"*2\r\n$1\r\n5\r\n*0\r\n*2\r\n$1\r\n0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"+value+":1\r\n$-1\r\n:-2\r\n"), false)
-	f.Add([]byte("-ERR x\r\n"), true)
-	f.Fuzz(func(t *testing.T, data []byte, pttl bool) {
-		sink, err := scanReplies(data, pttl)
+	f.Add([]byte(selected+onePage+value+":-1\r\n"), false, false)
+	f.Add([]byte(selected+onePage+value+"*2\r\n$2\r\n17\r\n$1\r\n5\r\n:9\r\n"), true, false)
+	f.Add([]byte(selected+"*2\r\n$1\r\n5\r\n*0\r\n*2\r\n$1\r\n0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"+value+":1\r\n$-1\r\n:-2\r\n"), false, false)
+	f.Add([]byte("-ERR x\r\n"), true, false)
+	f.Add([]byte(selected+onePage+measured+":-1\r\n"), false, true)
+	f.Add([]byte(selected+onePage+"+none\r\n$-1\r\n$-1\r\n*2\r\n$2\r\n17\r\n$1\r\n5\r\n:-2\r\n"), true, true)
+	f.Fuzz(func(t *testing.T, data []byte, pttl, memory bool) {
+		sink, err := scanReplies(data, pttl, memory)
 		if err == nil && sink.marks == 0 {
 			t.Error("ended without a mark")
 		}
