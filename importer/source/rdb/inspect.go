@@ -24,7 +24,7 @@ const headBytes = 64 << 10
 
 // Inspect opens the source and says what it is. With survey a file is walked
 // once without its values being read, which tells how many keys each database
-// has; a stream can't be looked at beforehand.
+// has, and of which types; of a stream only the beginning is looked at.
 func (s *Source) Inspect(ctx context.Context, survey bool) (preflight.Source, preflight.Findings) {
 	var found preflight.Findings
 	facts := preflight.Source{Text: s.name, Once: s.stream != nil}

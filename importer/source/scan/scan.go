@@ -1,6 +1,8 @@
 // Package scan is the source that reads a live server with SCAN and DUMP, on
 // one pipelined connection: while the values of one page of keys travel, the
-// next page's names are asked for already. It never writes to the server.
+// next page's names are asked for already. For a plan it asks for measures in
+// place of values, and for a comparison it reads single keys again. It never
+// writes to the server.
 package scan
 
 import (
