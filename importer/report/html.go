@@ -40,7 +40,6 @@ var parsePage = template.Must(template.New("page").Funcs(template.FuncMap{
 	"tight":   Master.tight,
 	"prefix":  Prefix.label,
 	"cause":   heavySlot.cause,
-	"plural":  func(n int, one string) string { return plural(int64(n), one) },
 }).Parse(pageTemplate))
 
 // How many bars a chart has at most. The tables have all.

@@ -21,8 +21,8 @@ const heatSide = 128
 type heat struct {
 	Image  template.URL
 	Legend template.URL
-	Least  int64 // of the slots that have keys
-	Most   int64
+	Low    int64 // what the palest shade stands for
+	Most   int64 // of a slot
 }
 
 // shades are the colours for few to many; the first is for none and lets the
@@ -44,15 +44,18 @@ func newHeat(slots []Slot, measure func(Slot) int64) (heat, error) {
 	var h heat
 	for _, s := range slots {
 		n := measure(s)
-		if n > 0 && (h.Least == 0 || n < h.Least) {
-			h.Least = n
+		if n > 0 && (h.Low == 0 || n < h.Low) {
+			h.Low = n
 		}
 		h.Most = max(h.Most, n)
 	}
+	// Where all slots are nearly even, chance does not get the whole range.
+	const narrowest = 16
+	h.Low = min(h.Low, h.Most/narrowest+1)
 	m := image.NewPaletted(image.Rect(0, 0, heatSide, heatSide), colors)
 	for _, s := range slots {
 		if s.Slot >= 0 && s.Slot < route.Slots {
-			m.Pix[s.Slot] = uint8(shade(measure(s), h.Least, h.Most, len(colors)-1))
+			m.Pix[s.Slot] = uint8(shade(measure(s), h.Low, h.Most, len(colors)-1))
 		}
 	}
 	if h.Image, err = dataURL(m); err != nil {
@@ -66,16 +69,17 @@ func newHeat(slots []Slot, measure func(Slot) int64) (heat, error) {
 	return h, err
 }
 
-// shade returns 0 for none, else 1 to n by the logarithm, so that one very full
-// slot does not make all others look alike. Where all are nearly even, chance
-// does not get the whole range.
-func shade(value, least, most int64, n int) int {
-	const narrowest = 16
-	if value <= 0 {
+// shade returns 0 for none, else 1 (low) to n (most) by the logarithm, so that
+// one very full slot does not make all others look alike.
+func shade(value, low, most int64, n int) int {
+	switch {
+	case value <= 0:
 		return 0
+	case low >= most:
+		return n
 	}
-	low := math.Log(math.Min(float64(least), float64(most)/narrowest))
-	return 1 + int(math.Round((math.Log(float64(value))-low)/(math.Log(float64(most))-low)*float64(n-1)))
+	part := math.Log(float64(value)/float64(low)) / math.Log(float64(most)/float64(low))
+	return 1 + int(math.Round(part*float64(n-1)))
 }
 
 func dataURL(m image.Image) (template.URL, error) {

@@ -2,9 +2,12 @@ package report
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"html"
+	"html/template"
+	"image/png"
 	"math"
 	"reflect"
 	"regexp"
@@ -160,17 +163,57 @@ func TestOwners(t *testing.T) {
 }
 
 func TestShade(t *testing.T) {
-	for _, tc := range []struct{ value, least, most, want int64 }{
+	for _, tc := range []struct{ value, low, most, want int64 }{
 		{0, 1, 100, 0},
 		{1, 1, 1, 7},
 		{100, 1, 100, 7},
 		{1, 1, 100, 1},
 		{10, 1, 100, 4},
 		{math.MaxInt64, 1, math.MaxInt64, 7},
-		{90, 90, 100, 7}, // chance is not made to look like much
+		{2, 2, 2, 7},
 	} {
-		if got := shade(tc.value, tc.least, tc.most, 7); int64(got) != tc.want {
-			t.Errorf("shade(%d of %d to %d) = %d, want %d", tc.value, tc.least, tc.most, got, tc.want)
+		if got := shade(tc.value, tc.low, tc.most, 7); int64(got) != tc.want {
+			t.Errorf("shade(%d of %d to %d) = %d, want %d", tc.value, tc.low, tc.most, got, tc.want)
+		}
+	}
+}
+
+func TestHeat(t *testing.T) {
+	keys := func(s Slot) int64 { return s.Keys }
+	for _, tc := range []struct {
+		name      string
+		slots     []Slot
+		low, most int64
+	}{
+		{"none", nil, 0, 0},
+		{"one key", []Slot{{16383, 1, 1}}, 1, 1},
+		{"even", []Slot{{0, 90, 0}, {1, 100, 0}}, 7, 100}, // chance is not made to look like much
+		{"uneven", []Slot{{0, 1, 0}, {1, 1e9, 0}}, 1, 1e9},
+		{"out of range", []Slot{{-1, 3, 0}, {16384, 3, 0}}, 1, 3},
+	} {
+		h, err := newHeat(tc.slots, keys)
+		if err != nil || h.Low != tc.low || h.Most != tc.most {
+			t.Errorf("%s: %d to %d, %v; want %d to %d", tc.name, h.Low, h.Most, err, tc.low, tc.most)
+		}
+		for _, url := range []template.URL{h.Image, h.Legend} {
+			data, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(string(url), "data:image/png;base64,"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := png.Decode(bytes.NewReader(data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if url == h.Legend {
+				continue
+			}
+			for i := range route.Slots {
+				_, _, _, a := m.At(i%heatSide, i/heatSide).RGBA()
+				here := a > 0
+				if here != slices.ContainsFunc(tc.slots, func(s Slot) bool { return s.Slot == i }) {
+					t.Errorf("%s: slot %d is drawn: %v", tc.name, i, here)
+				}
+			}
 		}
 	}
 }

@@ -120,7 +120,7 @@ func (p *Plan) textEstimate(l *lines) {
 
 func (s Source) facts() (facts []string) {
 	if s.Version != "" {
-		facts = append(facts, "version "+s.Version)
+		facts = append(facts, versioned(s.Version))
 	}
 	if s.RDB > 0 {
 		facts = append(facts, fmt.Sprintf("RDB %d", s.RDB))
@@ -132,6 +132,14 @@ func (s Source) facts() (facts []string) {
 		facts = append(facts, iec(s.Memory)+" in memory")
 	}
 	return facts
+}
+
+// versioned says what a bare number is; "valkey 8.0.1" says it itself.
+func versioned(v string) string {
+	if v[0] >= '0' && v[0] <= '9' {
+		return "version " + v
+	}
+	return v
 }
 
 // target names the cluster and what is known of it.
@@ -151,7 +159,7 @@ func (p *Plan) target() string {
 		facts = append(facts, masters)
 	}
 	if p.Target.Version != "" {
-		facts = append(facts, "version "+p.Target.Version)
+		facts = append(facts, versioned(p.Target.Version))
 	}
 	if p.Target.RDB > 0 {
 		facts = append(facts, fmt.Sprintf("RDB %d", p.Target.RDB))
