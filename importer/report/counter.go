@@ -193,6 +193,18 @@ func (c *Counter) fillSlots(p *Plan) {
 	for i, m := range c.table.Masters() {
 		p.Masters = append(p.Masters, Master{ID: m.ID, Addr: m.Addr, Slots: owned[i]})
 	}
+	for s := range route.Slots {
+		owner := c.table.Index(uint16(s))
+		if owner < 0 {
+			continue
+		}
+		m := &p.Masters[owner]
+		if last := len(m.Ranges) - 1; last >= 0 && m.Ranges[last][1] == s-1 {
+			m.Ranges[last][1] = s
+		} else {
+			m.Ranges = append(m.Ranges, [2]int{s, s})
+		}
+	}
 	nobody := Master{Slots: route.Slots}
 	for _, n := range owned {
 		nobody.Slots -= n

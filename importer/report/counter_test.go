@@ -252,6 +252,7 @@ func TestMasters(t *testing.T) {
 	table.Assign(a, route.Range{Start: 0, End: 99})
 	table.Assign(b, route.Range{Start: 100, End: 199})
 	key := func(slot uint16, bytes int64) Key { return Key{Slot: slot, Bytes: bytes} }
+	ofA, ofB := [][2]int{{0, 99}}, [][2]int{{100, 199}}
 	for _, tc := range []struct {
 		name  string
 		table *route.Table
@@ -259,16 +260,16 @@ func TestMasters(t *testing.T) {
 		want  []Master
 		skew  Skew
 	}{
-		{"no keys", table, nil, []Master{{ID: "c", Addr: "c:1"}, {ID: "a", Addr: "a:1", Slots: 100}, {ID: "b", Addr: "b:1", Slots: 100}}, Skew{}},
+		{"no keys", table, nil, []Master{{ID: "c", Addr: "c:1"}, {ID: "a", Addr: "a:1", Slots: 100, Ranges: ofA}, {ID: "b", Addr: "b:1", Slots: 100, Ranges: ofB}}, Skew{}},
 		{
 			"uneven", table, []Key{key(0, 10), key(99, 10), key(99, 10), key(100, 90)},
-			[]Master{{ID: "c", Addr: "c:1"}, {ID: "a", Addr: "a:1", Slots: 100, Keys: 3, Bytes: 30}, {ID: "b", Addr: "b:1", Slots: 100, Keys: 1, Bytes: 90}},
+			[]Master{{ID: "c", Addr: "c:1"}, {ID: "a", Addr: "a:1", Slots: 100, Ranges: ofA, Keys: 3, Bytes: 30}, {ID: "b", Addr: "b:1", Slots: 100, Ranges: ofB, Keys: 1, Bytes: 90}},
 			Skew{Keys: 1.5, Bytes: 1.5},
 		},
 		{
 			"a hole", table, []Key{key(0, 1), key(100, 1), key(200, 50)},
 			[]Master{
-				{ID: "c", Addr: "c:1"}, {ID: "a", Addr: "a:1", Slots: 100, Keys: 1, Bytes: 1}, {ID: "b", Addr: "b:1", Slots: 100, Keys: 1, Bytes: 1},
+				{ID: "c", Addr: "c:1"}, {ID: "a", Addr: "a:1", Slots: 100, Ranges: ofA, Keys: 1, Bytes: 1}, {ID: "b", Addr: "b:1", Slots: 100, Ranges: ofB, Keys: 1, Bytes: 1},
 				{Slots: route.Slots - 200, Keys: 1, Bytes: 50},
 			},
 			Skew{Keys: 1, Bytes: 1},

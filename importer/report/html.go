@@ -62,7 +62,6 @@ type view struct {
 	Side    struct{ Source, Target string }
 
 	HeatKeys, HeatBytes heat
-	Owners              []int
 	Balance             string
 	Heavy               []heavySlot
 	Kinds               []counted
@@ -101,7 +100,7 @@ func (p *Plan) view() (*view, error) {
 		Style: template.CSS(pageStyle), Script: template.JS(pageScript),
 		Policy: "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'" +
 			"; style-src '" + hash(pageStyle) + "'; script-src '" + hash(pageScript) + "'",
-		Owners: p.owners(), Balance: p.balance(), Heavy: p.heavySlots(chartCauses),
+		Balance: p.balance(), Heavy: p.heavySlots(chartCauses),
 		Kinds: p.types(), Expiries: p.expiries(), DBs: p.databases(),
 		Doubts: p.doubts(),
 		Memory: slices.ContainsFunc(p.Masters, func(m Master) bool { return m.Needs > 0 || m.Free > 0 }),

@@ -90,23 +90,3 @@ func dataURL(m image.Image) (template.URL, error) {
 	}
 	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes())), nil
 }
-
-// owners returns the slot after the last one of each master, where that is
-// known; else nil. A plan does not hold who owns which slot: it is known of an
-// imagined cluster, whose masters own runs of slots in their order, and of one
-// master that owns all.
-func (p *Plan) owners() []int {
-	if !p.Target.Simulated && len(p.Masters) != 1 {
-		return nil
-	}
-	var ends []int
-	end := 0
-	for _, m := range p.Masters {
-		end += m.Slots
-		ends = append(ends, end)
-	}
-	if end != route.Slots {
-		return nil
-	}
-	return ends
-}

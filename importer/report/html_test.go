@@ -132,36 +132,6 @@ func TestPageIsNotTooLarge(t *testing.T) {
 	}
 }
 
-func TestOwners(t *testing.T) {
-	planned := func(table *route.Table, simulated bool) *Plan {
-		p := &Plan{Target: Target{Simulated: simulated}}
-		NewCounter(CounterOptions{Table: table}).Fill(p)
-		return p
-	}
-	for _, tc := range []struct {
-		name string
-		plan *Plan
-		want []int
-	}{
-		{"imagined", planned(route.Even(3), true), []int{5461, 10923, 16384}},
-		{"one master", planned(route.Even(1), false), []int{16384}},
-		{"real", planned(route.Even(3), false), nil},
-		{"a master of nothing", planned(route.NewTable(), false), nil},
-		{"nothing", &Plan{}, nil},
-	} {
-		if got := tc.plan.owners(); !slices.Equal(got, tc.want) {
-			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
-		}
-	}
-	// What is told of imagined masters is how their slots are split.
-	ends, table := planned(route.Even(7), true).owners(), route.Even(7)
-	for s := range route.Slots {
-		if got, want := slices.IndexFunc(ends, func(end int) bool { return s < end }), table.Index(uint16(s)); got != want {
-			t.Fatalf("slot %d is said to be of master %d, and is of %d", s, got, want)
-		}
-	}
-}
-
 func TestShade(t *testing.T) {
 	for _, tc := range []struct{ value, low, most, want int64 }{
 		{0, 1, 100, 0},

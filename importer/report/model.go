@@ -119,8 +119,10 @@ type Master struct {
 	ID    string `json:"id"`
 	Addr  string `json:"addr"`
 	Slots int    `json:"slots"` // that it owns
-	Keys  int64  `json:"keys"`
-	Bytes int64  `json:"bytes"`
+	// Ranges are those slots: the first and the last one of each run, ascending.
+	Ranges [][2]int `json:"ranges,omitempty"`
+	Keys   int64    `json:"keys"`
+	Bytes  int64    `json:"bytes"`
 	// Needs is the memory that its share will take, by the source's own use of
 	// memory; Free is what it has below maxmemory. Both in bytes, 0 if not known.
 	Needs int64 `json:"memory_needed,omitempty"`

@@ -2,7 +2,6 @@
 (() => {
   const read = id => JSON.parse(document.getElementById(id).textContent);
   const plan = read("plan");
-  const owners = read("owners"); // the slot after each master's last one, or null
 
   // Tables: a click on a head sorts by it.
   const value = (row, column) => {
@@ -49,8 +48,8 @@
   const show = slot => {
     const { keys, bytes } = slots.get(slot) || { keys: 0, bytes: 0 };
     let text = `slot ${slot}: ${count(keys)} ${keys === 1 ? "key" : "keys"}, ${size(bytes)}`;
-    const master = owners ? plan.masters[owners.findIndex(end => slot < end)].addr : (plan.big_keys.find(k => k.slot === slot) || {}).master;
-    if (master) text += ", on " + master;
+    const master = plan.masters.find(m => (m.ranges || []).some(([first, last]) => first <= slot && slot <= last));
+    if (master) text += ", on " + master.addr;
     const tags = plan.hash_tags.filter(t => t.slot === slot && "tag" in t).slice(0, 3);
     if (tags.length) text += ", tags " + tags.map(t => "{" + t.tag + "}").join(" ");
     info.textContent = text;

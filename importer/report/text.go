@@ -243,8 +243,8 @@ func (p *Plan) textMemory(l *lines) {
 	l.title("Memory")
 	l.table(
 		texts(name, "master", shown, Master.label),
-		texts(number, "needed", shown, func(m Master) string { return orUnknown(m.Needs) }),
-		texts(number, "free", shown, func(m Master) string { return orUnknown(m.Free) }),
+		texts(number, "needed", shown, func(m Master) string { return orElse(m.Needs, "?") }),
+		texts(number, "free", shown, func(m Master) string { return orElse(m.Free, "no limit") }),
 		texts(word, "", shown, func(m Master) string {
 			switch {
 			case m.tight():
@@ -258,10 +258,10 @@ func (p *Plan) textMemory(l *lines) {
 	p.more(l, len(known)-len(shown), "masters with more room")
 }
 
-// orUnknown writes bytes of which 0 means not known.
-func orUnknown(n int64) string {
+// orElse writes bytes, or a word for none.
+func orElse(n int64, word string) string {
 	if n == 0 {
-		return "?"
+		return word
 	}
 	return iec(n)
 }

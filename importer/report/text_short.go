@@ -45,15 +45,9 @@ func (p *Plan) WriteShort(w io.Writer, width int) {
 	if p.Estimate.Seconds > 0 {
 		p.shortSide(l, "will take", "about "+lasting(p.Estimate.Seconds))
 	}
-	word, _, rest := p.verdict()
-	if p.Ready() {
-		var codes []string
-		for _, f := range p.Warnings {
-			codes = append(codes, f.Code)
-		}
-		rest += inBrackets(codes)
+	if word, _, rest := p.verdict(); !p.Ready() { // else the import goes ahead, which says it
+		l.line(cell{clean(word + rest), plain})
 	}
-	l.line(cell{clean(word + rest), plain})
 	_ = l.to(w)
 }
 
