@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 20s
 
-.PHONY: help demo test check build cross fuzz fuzz-short bench bench-short fixtures servers lint fmt clean
+.PHONY: help demo test check browser build cross fuzz fuzz-short bench bench-short fixtures servers lint fmt clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -20,7 +20,11 @@ demo: servers build ## real servers, an import with live progress, a check of ev
 test: servers ## all tests, on real servers
 	$(GO) test -race -shuffle=on -timeout 8m ./...
 
-check: lint cross test fuzz-short bench-short ## what CI runs
+check: export SLOTFERRY_BROWSER = required
+check: browser lint cross test fuzz-short bench-short ## what CI runs
+
+browser: servers ## installs Chromium, with which the plan's page is tested, when it is missing
+	@./scripts/need-chromium.sh
 
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -50; echo 'run: gofmt -w .'; exit 1; }

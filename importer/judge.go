@@ -47,6 +47,9 @@ func (j *Job) checkKeys(p *report.Plan, c *counting, found *preflight.Findings) 
 	if s := c.refused; s.n > 0 {
 		unsupported("unreadable_keys", "see the reason; --on-unsupported skip leaves them out", "%s can't be carried: %s", s.text(), s.reason)
 	}
+	if c.named { // the use of memory, which is more than the serialized length
+		unsupported = found.Warn
+	}
 	if s := c.long; s.n > 0 {
 		unsupported("value_too_long", "raise proto-max-bulk-len on every node of the target (CONFIG SET), split the keys, or leave them out with --on-unsupported skip",
 			"%s longer than the target takes in one word (proto-max-bulk-len %s)", s.text(), humanize.IBytes(uint64(c.maxBulk)))

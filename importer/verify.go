@@ -43,7 +43,8 @@ type Verification struct {
 	TTL           int64   `json:"ttl"`
 	Repaired      int64   `json:"repairs"` // differed, and no longer do
 	NotComparable int64   `json:"not_comparable"`
-	Expired       int64   `json:"expired"` // or deleted meanwhile
+	Programs      int64   `json:"programs_missing"` // function libraries and scripts that a master lacks
+	Expired       int64   `json:"expired"`          // or deleted meanwhile
 	Filtered      int64   `json:"filtered"`
 	Read          int64   `json:"read"`
 	Bytes         int64   `json:"bytes"`
@@ -203,7 +204,7 @@ func (j *Job) verification(c *verify.Comparer, o VerifyOptions, err error) Verif
 	v.Compared = counts.Written + counts.Failed
 	v.Missing, v.Extra, v.Type, v.Value, v.TTL = n.Missing, n.Extra, n.Type, n.Value, n.TTL
 	v.Differences, v.Repaired = n.Differences(), n.Repaired
-	v.NotComparable = counts.Skipped
+	v.NotComparable, v.Programs = counts.Skipped, n.Programs
 	v.ToleranceMs = c.Tolerance().Milliseconds()
 	v.Incomparable = c.NotComparable()
 	return v

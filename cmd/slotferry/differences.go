@@ -174,6 +174,9 @@ func verificationText(v importer.Verification) string {
 		row("repaired", v.Repaired, "")
 	}
 	row("not comparable", v.NotComparable, "")
+	if v.Programs > 0 {
+		row("libraries missing", v.Programs, "functions or scripts that a master lacks, see above")
+	}
 	row("expired", v.Expired, noteIf(v.Expired, "or deleted meanwhile"))
 	row("filtered", v.Filtered, noteIf(v.Filtered, "by your choice of keys"))
 	_ = w.Flush()
