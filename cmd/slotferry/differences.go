@@ -72,8 +72,8 @@ func (e *events) difference(d verify.Difference) {
 func (o *output) endVerify(c *configs.Verify, v importer.Verification, err error) {
 	if o.json == nil {
 		verdictOf(o.stdout, o.stderr, v, err)
-		if c.Choice.Sample < 1 && v.Status == importer.Done {
-			fmt.Fprintf(o.stdout, "\nA sample of %v of the keys was compared; --seed %d picks the same ones again.\n", c.Choice.Sample, c.Choice.Seed)
+		if part := c.Choice.Sample; part > 0 && part < 1 && v.Status == importer.Done {
+			fmt.Fprintf(o.stdout, "\nA sample of %v of the keys was compared; --seed %d picks the same ones again.\n", part, c.Choice.Seed)
 		}
 		return
 	}

@@ -44,8 +44,10 @@ type Choice struct {
 
 type rule struct{ old, new []byte }
 
-// All tells whether every key travels under its own name.
-func (c *Choice) All() bool { return c.Identity() == allKeys }
+// All tells whether every key travels, under whatever name.
+func (c *Choice) All() bool {
+	return len(c.include)+len(c.exclude)+len(c.types)+len(c.dbs) == 0 && c.slots == nil && c.sample == 0
+}
 
 // DB tells whether a database was chosen.
 func (c *Choice) DB(db int) bool {
