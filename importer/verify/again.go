@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slotferry/slotferry/importer/target"
@@ -56,6 +57,7 @@ type again struct {
 	conns  map[string]*link // by address; under mu
 	stale  bool             // the slot table; under mu
 	doubts []*look          // to be read anew; under mu
+	said   time.Time        // when the operator was told of trouble; under mu
 }
 
 type link struct {
@@ -346,8 +348,14 @@ func (a *again) failed(l *look, addr, why string) {
 	l.addr, l.asking, l.hops = "", false, 0
 	l.until = time.Now().Add(backoff(l.fails))
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.stale = true
-	a.mu.Unlock()
+	const quiet = 10 * time.Second
+	if l.fails > 2 && time.Since(a.said) > quiet {
+		a.said = time.Now()
+		a.c.log.Warn("node gives no good answer for some keys; asking again", zap.String("node", addr), zap.String("reason", why),
+			zap.Duration("for_at_most", a.c.opts.RetryFor))
+	}
 }
 
 // link returns the connection to a node.

@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -155,7 +156,54 @@ func TestResume(t *testing.T) {
 			want[key] = verify.Extra
 		}
 		delete(want, "missing") // gone on both sides
-		comparison{sides: &own, failures: failures}.compare().finds(want)
+		x := comparison{sides: &own, failures: failures}
+		x.compare().finds(want)
+		want["extra"], want["same"] = verify.Extra, verify.Extra // found by their names
+		x.extras = 1 << 20
+		x.compare().finds(want)
+		x.early = true
+		x.compare().finds(want)
+		x.options.Repair = true
+		if n := x.compare().finds(want).c.Counts(); int(n.Repaired) != len(want) || n.Extra != 0 {
+			t.Errorf("%+v, want %d removed", n, len(want))
+		}
+	})
+}
+
+// TestMany has more differences than are kept to be looked at again.
+func TestMany(t *testing.T) {
+	s := both(t)
+	want := s.numbered(2000, 0, 64)
+	for i := range 200 {
+		s.on("SET", "many:"+strconv.Itoa(i), i)
+		want["many:"+strconv.Itoa(i)] = verify.Missing
+	}
+	x := comparison{sides: s, made: func(c *verify.Comparer) { c.KeepPending(30) }}
+	x.compare().finds(want)
+	x.options.Repair = true
+	if n := x.compare().finds(want).c.Counts(); int(n.Repaired) != len(want) {
+		t.Errorf("%+v, want %d repaired", n, len(want))
+	}
+	x.compare().finds(nil)
+}
+
+// TestTolerance asks for the time left, as older servers tell only that.
+func TestTolerance(t *testing.T) {
+	s := both(t)
+	late := int64(year2100)
+	for key, at := range map[string]int64{"same": late, "nearly": late + 300, "later": late + 10_000} {
+		s.on("SET", key, "x", "PXAT", at)
+		s.in("SET", key, "x", "PXAT", late)
+	}
+	s.on("SET", "never", "x")
+	s.in("SET", "never", "x", "PXAT", late)
+	s.on("SET", "lacking", "x")
+	ways(t, s, func(t *testing.T, x comparison) {
+		x.made = func(c *verify.Comparer) { c.UsePTTL() }
+		done := x.compare().finds(map[string]verify.Kind{"later": verify.TTL, "never": verify.TTL, "lacking": verify.Missing})
+		if d := done.c.Tolerance(); d != time.Second {
+			t.Errorf("the tolerance is %s", d)
+		}
 	})
 }
 

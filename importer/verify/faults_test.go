@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,13 +39,18 @@ func (s *sides) numbered(keys, first, slots int) map[string]verify.Kind {
 }
 
 // tagOf returns a hash tag of a slot.
-func tagOf(slot int) string {
-	for i := 0; ; i++ {
-		if tag := strconv.Itoa(i); int(route.Slot([]byte(tag))) == slot {
-			return "{" + tag + "}"
+func tagOf(slot int) string { return tags()[slot] }
+
+var tags = sync.OnceValue(func() (tags [route.Slots]string) {
+	for i, missing := 0, len(tags); missing > 0; i++ {
+		tag := strconv.Itoa(i)
+		if slot := route.Slot([]byte(tag)); tags[slot] == "" {
+			tags[slot] = "{" + tag + "}"
+			missing--
 		}
 	}
-}
+	return tags
+})
 
 // setSlot gives a slot to a master, the new owner first.
 func (s *sides) setSlot(slot int, to *sandbox.Server) {

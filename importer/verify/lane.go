@@ -95,7 +95,9 @@ func (l *lane) run(ctx context.Context) error {
 		}
 		l.c.lost.Add(1)
 		l.giveUp()
-		l.c.log.Warn("node does not answer; asking it again", zap.String("node", l.addr), zap.Int("attempt", failures), zap.Error(err))
+		if failures&(failures-1) == 0 { // less and less often
+			l.c.log.Warn("node does not answer; asking it again", zap.String("node", l.addr), zap.Int("attempt", failures), zap.Error(err))
+		}
 		if err := sleep(ctx, backoff(failures)); err != nil {
 			return err
 		}

@@ -158,6 +158,8 @@ type comparison struct {
 	extras   int64  // memory to look for extra keys with, 0 for not at all
 	failures []checkpoint.Failure
 	during   func(sent int) // called after each record
+	made     func(c *verify.Comparer)
+	early    bool // look for extra keys before settling
 
 	c       *verify.Comparer
 	tracker *checkpoint.Tracker
@@ -207,14 +209,31 @@ func (x *comparison) run(ctx context.Context) error {
 	stream, names := x.open(keys, &o)
 	x.c = verify.New(o)
 	defer x.c.Close()
+	if x.made != nil {
+		x.made(x.c)
+	}
 	x.c.Resume(x.failures)
 	x.tracker = checkpoint.NewTracker(checkpoint.State{})
 	if err := x.pass(ctx, keys, stream); err != nil {
 		return err
 	}
-	if err := x.c.Settle(ctx); err != nil || x.extras == 0 {
-		return err
+	phases := []func(context.Context) error{x.c.Settle}
+	if x.extras > 0 {
+		phases = append(phases, func(ctx context.Context) error { return x.seek(ctx, keys, names) })
 	}
+	if x.early {
+		slices.Reverse(phases)
+	}
+	for _, phase := range phases {
+		if err := phase(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seek looks for extra keys.
+func (x *comparison) seek(ctx context.Context, keys *choice.Choice, names naming) error {
 	return x.c.Extras(ctx, verify.ExtrasOptions{
 		Memory: x.extras,
 		Names: func(ctx context.Context, visit func([]byte, uint16) error) error {

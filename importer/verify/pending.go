@@ -56,6 +56,7 @@ type pending struct {
 	doubts []*doubt
 	bytes  int
 	keys   atomic.Int64
+	most   int // doubts
 	said   sync.Once
 }
 
@@ -64,7 +65,7 @@ func (p *pending) add(d *doubt) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	size := len(d.key) + len(d.name) + len(d.was.detail)
-	if len(p.doubts) >= pendingKeys || p.bytes+size > pendingBytes {
+	if len(p.doubts) >= p.most || p.bytes+size > pendingBytes {
 		return false
 	}
 	p.doubts = append(p.doubts, d)
@@ -89,7 +90,7 @@ func (p *pending) all() []*doubt {
 
 func (p *pending) sayFull(log *zap.Logger) {
 	p.said.Do(func() {
-		log.Warn("very many keys differ; further ones are looked at again at once and only once", zap.Int("kept", pendingKeys))
+		log.Warn("very many keys differ; further ones are looked at again at once and only once", zap.Int("kept", p.most))
 	})
 }
 

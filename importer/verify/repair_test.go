@@ -64,7 +64,7 @@ func TestRepair(t *testing.T) {
 // the job's business, with memory for all of them and for few.
 func TestExtras(t *testing.T) {
 	s := both(t)
-	const keys = 20_000
+	const keys = 3000
 	pipe := s.source.Client().Pipeline()
 	for i := range keys {
 		pipe.Set(t.Context(), "old:"+strconv.Itoa(i), i, 0)

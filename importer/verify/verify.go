@@ -6,6 +6,7 @@ package verify
 
 import (
 	"context"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,6 +93,7 @@ type Comparer struct {
 	pttl   bool            // a master has no PEXPIRETIME
 	moment time.Duration   // clocks may differ by this much
 	client *redis.ClusterClient
+	seed   maphash.Seed // of sums of elements
 
 	budget   *budget
 	account  account
@@ -116,7 +118,7 @@ type Comparer struct {
 func New(o Options) *Comparer {
 	o.setDefaults()
 	c := &Comparer{
-		opts: o, log: o.Log, moment: time.Second, budget: newBudget(o.Memory), client: o.Target.Client(),
+		opts: o, log: o.Log, seed: maphash.MakeSeed(), moment: time.Second, budget: newBudget(o.Memory), client: o.Target.Client(),
 		lanes: map[string]*lane{}, deleted: map[string]bool{}, finished: make(chan struct{}),
 	}
 	for _, m := range o.Facts.Masters {
@@ -129,6 +131,7 @@ func New(o Options) *Comparer {
 		c.moment = max(c.moment, time.Second+m.Server.Skew.Abs())
 	}
 	c.again = newAgain(c)
+	c.pending.most = pendingKeys
 	return c
 }
 
