@@ -3,7 +3,9 @@ package verify
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
@@ -86,22 +88,24 @@ func (c *Comparer) Extras(ctx context.Context, o ExtrasOptions) error {
 }
 
 // scan goes through the names of all masters, once more if slots have moved
-// meanwhile.
+// meanwhile or a master was restarted: a cursor is good for one life of it.
 func (x *extras) scan(ctx context.Context) error {
 	const attempts = 5
+	to := x.c.opts.Target
+	lives, _ := to.Lives(ctx)
 	for range attempts {
-		before := x.c.opts.Target.Table()
-		for _, m := range before.Masters() {
+		table, before := to.Table(), lives
+		for _, m := range table.Masters() {
 			if err := x.scanMaster(ctx, m.Addr); err != nil {
 				return err
 			}
 		}
-		x.c.opts.Target.Refresh(ctx)
-		if sameOwners(before, x.c.opts.Target.Table()) {
+		lives, _ = to.Lives(ctx) // which reads the topology again
+		if sameOwners(table, to.Table()) && maps.Equal(before, lives) {
 			return nil
 		}
 	}
-	x.c.log.Warn("slots keep moving from master to master: an extra key may have gone unseen")
+	x.c.log.Warn("masters keep restarting or changing their slots: an extra key may have gone unseen")
 	return nil
 }
 
@@ -116,26 +120,48 @@ func sameOwners(a, b *route.Table) bool {
 	return true
 }
 
-// scanMaster goes through the names of one master, from the beginning again
-// when the connection was lost: a cursor is good for one life of a server.
+// scanMaster goes through the names of one master.
 func (x *extras) scanMaster(ctx context.Context, addr string) error {
-	_, err := x.c.patiently(ctx, func() (verdict, error) {
-		for cursor := uint64(0); ; {
-			names, next, err := x.c.opts.Target.Node(addr).Scan(ctx, cursor, "", scanCount).Result()
-			if err != nil {
-				return x.c.reply(err)
+	for cursor := uint64(0); ; {
+		var names []string
+		v, err := x.c.patiently(ctx, func() (verdict, error) {
+			page, next, err := x.c.opts.Target.Node(addr).Scan(ctx, cursor, "", scanCount).Result()
+			if err == nil {
+				names, cursor = page, next
+			} else if !x.c.masters(addr) { // it was replaced: scan goes through the new one
+				return verdict{outcome: gone}, nil
 			}
-			for _, name := range names {
-				if err := x.seen(ctx, []byte(name)); err != nil {
-					return verdict{}, err
-				}
-			}
-			if cursor = next; cursor == 0 {
-				return verdict{}, nil
+			return x.c.reply(err)
+		})
+		if v.outcome == gone {
+			return nil
+		}
+		if err == nil && v.outcome != same {
+			err = errors.New(v.detail)
+		}
+		if err != nil {
+			return fmt.Errorf("reading the names of keys from %s: %w", addr, err)
+		}
+		for _, name := range names {
+			if err := x.seen(ctx, []byte(name)); err != nil {
+				return err
 			}
 		}
-	})
-	return err
+		if cursor == 0 {
+			return nil
+		}
+	}
+}
+
+// masters tells whether a node has slots.
+func (c *Comparer) masters(addr string) bool {
+	t := c.opts.Target.Table()
+	for i, n := range t.Counts() {
+		if n > 0 && t.Masters()[i].Addr == addr {
+			return true
+		}
+	}
+	return false
 }
 
 // seen judges a name that a master has.

@@ -93,7 +93,6 @@ func (l *lane) run(ctx context.Context) error {
 		if failures++; time.Since(begun) > held {
 			failures = 1
 		}
-		l.c.lost.Add(1)
 		l.giveUp()
 		if failures&(failures-1) == 0 { // less and less often
 			l.c.log.Warn("node does not answer; asking it again", zap.String("node", l.addr), zap.Int("attempt", failures), zap.Error(err))

@@ -18,7 +18,7 @@ func (c *Comparer) Load(ctx context.Context, p record.Program) error {
 	name, _, _ := strings.Cut(p.Code, "\n")
 	program := zap.String("program", name[:min(len(name), 100)])
 	var lacking []string
-	_, err := c.patiently(ctx, func() (verdict, error) {
+	v, err := c.patiently(ctx, func() (verdict, error) {
 		addrs, err := c.opts.Target.Lacking(ctx, p)
 		lacking = addrs
 		return c.reply(err)
@@ -29,6 +29,9 @@ func (c *Comparer) Load(ctx context.Context, p record.Program) error {
 		return nil
 	case err != nil:
 		return err
+	}
+	if v.outcome != same {
+		c.log.Warn("the target does not say whether it has a function library or script", program, zap.String("reason", v.detail))
 	}
 	if len(lacking) > 0 {
 		c.account.programs.Add(1)

@@ -8,7 +8,6 @@ import (
 	"context"
 	"hash/maphash"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -111,7 +110,6 @@ type Comparer struct {
 	lanes map[string]*lane // by address
 	start func(*lane)      // while running
 	heavy sync.Mutex       // held by who has two large values in memory
-	lost  atomic.Int64     // connections
 }
 
 // New returns a Comparer for a cluster that was inspected.
