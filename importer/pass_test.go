@@ -15,7 +15,7 @@ import (
 	"github.com/slotferry/slotferry/internal/sandbox/sandboxtest"
 )
 
-const amnesiaKeys = 6000
+const amnesiaKeys = 3000
 
 // into lets a run write to another cluster than the shared one, slowly enough
 // for a master to have acknowledged something when it dies.

@@ -65,8 +65,8 @@ func (e *events) progress(p importer.Progress, m *meter) {
 // plan tells what will be done.
 func (e *events) plan(p *report.Plan) {
 	e.put(struct {
-		Event string `json:"event"`
-		*report.Plan
+		Event string       `json:"event"`
+		Plan  *report.Plan `json:"plan"`
 	}{"plan", p})
 }
 

@@ -110,7 +110,7 @@ func TestJSONEvents(t *testing.T) {
 		}
 		seen[e.Event]++
 	}
-	if seen["summary"] != 1 || seen["progress"] == 0 {
+	if seen["summary"] != 1 || seen["plan"] != 1 || seen["progress"] == 0 {
 		t.Errorf("events %v", seen)
 	}
 	for line := range strings.Lines(r.stderr) {
