@@ -36,6 +36,7 @@ func (j *Job) judge(p *report.Plan, c *counting, targetWell bool, found *preflig
 	}
 	checkSkew(p, found)
 	j.estimate(p)
+	j.checkLargest(p, found)
 }
 
 // checkKeys tells of keys that can't travel as they are.
@@ -224,5 +225,14 @@ func (j *Job) estimate(p *report.Plan) {
 		k.Seconds = float64(k.Bytes) * perByte / 1e9
 		k.Fits = k.Bytes <= p.Target.MaxBulk
 		k.InTime = k.Seconds <= j.opts.RetryFor.Seconds()
+	}
+}
+
+// checkLargest warns of values that take longer than a node may be silent.
+func (j *Job) checkLargest(p *report.Plan, found *preflight.Findings) {
+	slow := slices.DeleteFunc(slices.Clone(p.BigKeys), func(k report.BigKey) bool { return k.InTime })
+	if len(slow) > 0 {
+		found.Warn("slow_keys", "give them more time with --retry-for",
+			"%s take longer than --retry-for (%s), the largest, %q of db %d, about %.0f s", keys(int64(len(slow))), j.opts.RetryFor, slow[0].Key[:min(len(slow[0].Key), 128)], slow[0].DB, slow[0].Seconds)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slotferry/slotferry/importer"
 	"github.com/slotferry/slotferry/importer/choice"
@@ -300,6 +301,7 @@ func TestPlanBlocks(t *testing.T) {
 		{"the same, skipped", planned{path: file(t, "b.rdb", listpackSet), options: skip}, nil, []string{"unsupported_values"}, "young"},
 		{"a value too large for the memory", planned{path: file(t, "c.rdb", plain().end()), plan: importer.PlanOptions{MaxValue: 4000}}, []string{"value_too_large"}, nil, `key "b" of db 0 is larger`},
 		{"a value too long for the target", planned{path: file(t, "d.rdb", plain().end()), masters: 3, plan: importer.PlanOptions{MaxBulk: 4000}}, []string{"value_too_long"}, nil, `key "b" of db 0 is longer`},
+		{"no time for a large value", planned{path: file(t, "s.rdb", plain().end()), options: func(o *importer.Options) { o.RetryFor = time.Microsecond }}, nil, []string{"slow_keys"}, `"b" of db 0`},
 		{"a damaged file", planned{path: file(t, "e.rdb", plain().end()[:4000])}, []string{"source_damaged"}, nil, "4000"},
 		{"no file", planned{path: "/nowhere.rdb"}, []string{"source_unreadable"}, nil, "nowhere"},
 	} {

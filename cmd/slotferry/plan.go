@@ -88,7 +88,7 @@ func runPlan(ctx context.Context, c *configs.Plan, stdin io.Reader, stdout io.Wr
 		Masters: c.Masters, Separator: c.Separator, MaxValue: longestValue(&c.Common), Memory: c.Memory / 4,
 	})
 	stopWatching()
-	if plan == nil {
+	if plan == nil || plan.Masters == nil && c.Format == "text" { // nothing could be counted
 		return err
 	}
 	if wrong := writePlan(c, plan, stdout); wrong != nil {

@@ -59,6 +59,6 @@ func TestPlan(t *testing.T) {
 		t.Errorf("%d keys, %v", p.Keys, p.Blockers)
 	}
 	slotferry(t, dir, "plan", "--source", file, "--target", c.url, "--masters", "3").want(t, 2, "leave one of them out")
-	slotferry(t, dir, "plan", "--source", file, "--target", "redis://127.0.0.1:1").want(t, 4, "target_unreachable")
+	slotferry(t, dir, "plan", "--source", file, "--target", "redis://127.0.0.1:1").want(t, 4, "slotferry: nothing was written: 1 blocker", "target_unreachable")
 	slotferry(t, dir, "plan", "--source", filepath.Join(dir, "none.rdb")).want(t, 2, "there is no file")
 }
