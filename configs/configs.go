@@ -26,6 +26,9 @@ type Common struct {
 	RateBytes int64         // bytes a second; 0: no limit
 	Memory    int64         // bytes
 	ScanCount int           // keys asked for by one SCAN
+	// MaxLatency is how long a live source may take to answer others before it is
+	// asked for less; 0: whatever it takes.
+	MaxLatency time.Duration
 
 	Output     string            // "auto", "text" or "json"
 	AddressMap map[string]string // announced host or host:port → the same as dialled; IPv6 hosts alone without brackets
@@ -191,6 +194,7 @@ func (v *values) common(target bool) Common {
 	c.RateBytes = v.bytes("rate-bytes", 0)
 	c.Memory = v.bytes("memory", minMemory)
 	c.ScanCount = v.count("scan-count", maxScanCount)
+	c.MaxLatency = v.duration("max-source-latency")
 	c.Output = v.oneOf("output")
 	c.AddressMap = v.addressMap()
 	return c
