@@ -44,8 +44,7 @@ func bake(ctx context.Context, src *source, table *route.Table, dir string) (_ [
 		return nil, fmt.Errorf("baking: %w", err)
 	}
 	for _, b := range all {
-		// Written back now, or the disk would be busy during the runs.
-		if err := errors.Join(b.buffer.Flush(), b.file.Sync()); err != nil {
+		if err := b.buffer.Flush(); err != nil {
 			return nil, fmt.Errorf("baking: %w", err)
 		}
 		b.buffer = nil

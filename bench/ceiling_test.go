@@ -36,8 +36,7 @@ func TestAppendRestore(t *testing.T) {
 // The ceiling must carry everything, or it would be too low.
 func TestCeilingCarriesAll(t *testing.T) {
 	ctx, dir := t.Context(), t.TempDir()
-	set := dataSets[0]
-	src, err := fill(ctx, dir, set, 3000)
+	src, err := fill(ctx, dir, mixed, 3000)
 	if err != nil {
 		t.Fatal(err)
 	}

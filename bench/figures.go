@@ -20,43 +20,51 @@ func median[T number](values []T) T {
 	return low + (high-low)/2
 }
 
-// medianOf returns the median of one figure of all pairs.
-func medianOf[T number](pairs []pair, figure func(pair) T) T {
-	values := make([]T, len(pairs))
-	for i, p := range pairs {
-		values[i] = figure(p)
+// each returns one figure of everything measured.
+func each[M any, T number](measured []M, figure func(M) T) []T {
+	values := make([]T, len(measured))
+	for i, m := range measured {
+		values[i] = figure(m)
 	}
-	return median(values)
+	return values
 }
 
-// ratio is how many times longer than the ceiling the tool took. Neighbours in
-// time are compared, since the machine's speed drifts.
-func (p pair) ratio() float64 {
-	if p.ceiling.wall <= 0 {
+// medianOf returns the median of one figure of all samples.
+func medianOf[T number](samples []sample, figure func(sample) T) T {
+	return median(each(samples, figure))
+}
+
+// ratio is how many times longer than another run one took; 0 if there was none.
+func ratio(of, to sample) float64 {
+	if to.wall <= 0 {
 		return 0
 	}
-	return float64(p.tool.wall) / float64(p.ceiling.wall)
+	return float64(of.wall) / float64(to.wall)
 }
 
-// ratios returns the median, the lowest and the highest ratio of the pairs.
-func ratios(pairs []pair) (middle, low, high float64) {
-	for i, p := range pairs {
-		r := p.ratio()
-		if i == 0 {
-			low, high = r, r
-		}
-		low, high = min(low, r), max(high, r)
+// spread is a median with the lowest and the highest value.
+type spread struct{ middle, low, high float64 }
+
+// ratios compares each run with the one that was made next to it, since the
+// machine's speed drifts.
+func ratios(of, to []sample) spread {
+	var values []float64
+	for i := range min(len(of), len(to)) {
+		values = append(values, ratio(of[i], to[i]))
 	}
-	return medianOf(pairs, pair.ratio), low, high
+	if len(values) == 0 {
+		return spread{}
+	}
+	return spread{median(values), slices.Min(values), slices.Max(values)}
 }
 
-// busy is the share of the tool's time in which a live source's main thread was
-// at work.
-func (p pair) busy() float64 {
-	if p.tool.wall <= 0 {
+// busy is the share of the time in which a live source's main thread was at
+// work.
+func (s sample) busy() float64 {
+	if s.wall <= 0 {
 		return 0
 	}
-	return float64(p.tool.source) / float64(p.tool.wall)
+	return float64(s.source) / float64(s.wall)
 }
 
 // perSecond is an amount over a time.
@@ -65,4 +73,12 @@ func perSecond(amount int64, t time.Duration) float64 {
 		return 0
 	}
 	return float64(amount) / t.Seconds()
+}
+
+// scaled is how long all would take if it took as long for each as a part did.
+func scaled(t time.Duration, part, all int64) time.Duration {
+	if part <= 0 {
+		return 0
+	}
+	return time.Duration(float64(t) * float64(all) / float64(part))
 }

@@ -34,38 +34,63 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-func timesOf(ceiling, tool time.Duration) pair {
-	return pair{ceiling: sample{usage: usage{wall: ceiling}}, tool: sample{usage: usage{wall: tool}}}
+func timesOf(all ...time.Duration) []sample {
+	samples := make([]sample, len(all))
+	for i, t := range all {
+		samples[i].wall = t
+	}
+	return samples
 }
 
 func TestRatios(t *testing.T) {
-	// The machine was slow during the second pair: the ratio of the medians
-	// would be 1.5.
-	pairs := []pair{
-		timesOf(time.Second, 1200*time.Millisecond),
-		timesOf(4*time.Second, 4*time.Second),
-		timesOf(2*time.Second, 3*time.Second),
-	}
-	middle, low, high := ratios(pairs)
-	if middle != 1.2 || low != 1 || high != 1.5 {
-		t.Errorf("ratios = %v (%v-%v), want 1.2 (1-1.5)", middle, low, high)
-	}
-	if middle, low, high := ratios(nil); middle != 0 || low != 0 || high != 0 {
-		t.Errorf("ratios of nothing = %v (%v-%v)", middle, low, high)
-	}
-	if got := (pair{}).ratio(); got != 0 {
-		t.Errorf("ratio to a ceiling of 0 s = %v", got)
+	const ms = time.Millisecond
+	for _, tc := range []struct {
+		name   string
+		of, to []sample
+		want   spread
+	}{
+		{
+			"the machine was slow during the second pair: the ratio of the medians would be 1.5",
+			timesOf(1200*ms, 4000*ms, 3000*ms), timesOf(1000*ms, 4000*ms, 2000*ms), spread{1.2, 1, 1.5},
+		},
+		{"nothing", nil, nil, spread{}},
+		{"nothing to compare with", timesOf(ms), timesOf(0), spread{}},
+		{"one without a neighbour", timesOf(3*ms, 9*ms), timesOf(2 * ms), spread{1.5, 1.5, 1.5}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := ratios(tc.of, tc.to); got != tc.want {
+				t.Errorf("ratios = %v, want %v", got, tc.want)
+			}
+		})
 	}
 }
 
 func TestBusy(t *testing.T) {
-	p := timesOf(time.Second, 4*time.Second)
-	p.tool.source = 3 * time.Second
-	if got := p.busy(); got != 0.75 {
+	s := sample{usage: usage{wall: 4 * time.Second}, source: 3 * time.Second}
+	if got := s.busy(); got != 0.75 {
 		t.Errorf("busy = %v, want 0.75", got)
 	}
-	if got := (pair{}).busy(); got != 0 {
+	if got := (sample{}).busy(); got != 0 {
 		t.Errorf("busy of nothing = %v", got)
+	}
+}
+
+func TestScaled(t *testing.T) {
+	if got := scaled(3*time.Second, 100, 1000); got != 30*time.Second {
+		t.Errorf("3 s for 100 of 1000 = %s for all", got)
+	}
+	if got := scaled(time.Second, 0, 1000); got != 0 {
+		t.Errorf("1 s for nothing = %s for all", got)
+	}
+}
+
+func TestOf(t *testing.T) {
+	rounds := []round{{theCeiling: timesOf(1)[0], theImport: timesOf(2)[0]}, {theImport: timesOf(3)[0]}}
+	if got := medianOf(of(rounds, theImport), wall); got != 2 { // the mean of 2 and 3, in whole nanoseconds
+		t.Errorf("median import = %d ns", got)
+	}
+	if got := of(rounds, theCeiling); got[0].wall != 1 || got[1].wall != 0 {
+		t.Errorf("ceilings = %v", got)
 	}
 }
 

@@ -2,9 +2,11 @@
 // as a ratio to the ceiling: the same RESTORE commands, made beforehand and sent
 // over raw connections. Everything is real and runs on this machine: a source, a
 // cluster of masters with passwords, and the tool as a process of its own, in
-// turn with the ceiling. It fails when a run loses a key; how fast it was is for
-// the reader of the report to judge. It listens and connects on loopback only,
-// and ends and removes all that it started.
+// turn with the ceiling. Beside it run redis-cli's import, the same import over
+// a long line, and Go's benchmarks of the hot path. It fails when a run loses a
+// key or finds a difference; how fast it was is for the reader of the report to
+// judge. It listens and connects on loopback only, and ends and removes all that
+// it started.
 package main
 
 import (
@@ -12,27 +14,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 )
 
-const (
-	shortKeys = 50_000
-	runLimit  = 2 * time.Hour // for the whole of it
-)
-
-// options are the flags.
-type options struct {
-	keys, pairs, masters int
-	sets, sources        []string
-	out, dir             string
-	short                bool
-}
+const runLimit = 2 * time.Hour // for the whole of it
 
 func main() {
 	o, err := parse(os.Args[1:], os.Stderr)
@@ -57,93 +46,84 @@ func main() {
 	}
 }
 
-// parse reads the flags; what is wrong with them is on the error.
-func parse(args []string, usage io.Writer) (options, error) {
-	var o options
-	var sets, sources string
-	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.SetOutput(usage)
-	f.IntVar(&o.keys, "keys", 1_000_000, "`number` of keys")
-	f.IntVar(&o.pairs, "pairs", 3, "`number` of times that ceiling and tool run in turn, for each job")
-	f.IntVar(&o.masters, "masters", 3, "`number` of masters of the cluster")
-	f.StringVar(&sets, "set", "mixed,small", "data sets: mixed (all types), small (strings of 64 bytes)")
-	f.StringVar(&sources, "sources", "rdb,scan", "what the tool reads: rdb (a file), scan (the live server)")
-	f.StringVar(&o.out, "out", "bench/RESULTS.md", "`file` for the report")
-	f.StringVar(&o.dir, "dir", "", "`folder` for temporary data, several times the data set (default the system's)")
-	f.BoolVar(&o.short, "short", false, fmt.Sprintf("only see that it works: %d keys, 1 pair, no report file", shortKeys))
-	if err := f.Parse(args); err != nil {
-		return o, err
-	}
-	o.sets, o.sources = strings.Split(sets, ","), strings.Split(sources, ",")
-	if o.short {
-		o.keys, o.pairs = shortKeys, 1
-	}
-	return o, o.check(f.Args())
-}
-
-func (o options) check(rest []string) error {
-	if len(rest) > 0 {
-		return fmt.Errorf("%q is no flag", rest[0])
-	}
-	if o.keys < 1 || o.pairs < 1 || o.masters < 1 {
-		return errors.New("--keys, --pairs and --masters must be at least 1")
-	}
-	for _, name := range o.sets {
-		if !slices.ContainsFunc(dataSets, func(s dataSet) bool { return s.name == name }) {
-			return fmt.Errorf("--set %q is not known: mixed, small or both with a comma", name)
-		}
-	}
-	for _, name := range o.sources {
-		if name != viaRDB && name != viaScan {
-			return fmt.Errorf("--sources %q is not known: rdb, scan or both with a comma", name)
-		}
-	}
-	return nil
-}
-
-// command says how to get the same report again, without this machine's paths.
-func (o options) command() string {
-	return fmt.Sprintf("go run ./bench --keys %d --pairs %d --masters %d --set %s --sources %s",
-		o.keys, o.pairs, o.masters, strings.Join(o.sets, ","), strings.Join(o.sources, ","))
-}
-
 func run(ctx context.Context, o options) (err error) {
+	begun := time.Now()
 	dir, err := os.MkdirTemp(o.dir, "slotferry-bench-")
 	if err != nil {
 		return fmt.Errorf("making a folder for temporary data: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	say("building the tool")
-	tool, err := buildTool(ctx, dir)
-	if err != nil {
+	b := &bench{options: o, dir: dir}
+	r := report{options: o}
+	if err := b.start(ctx, &r); err != nil {
 		return err
 	}
-	say("starting a cluster of %d masters", o.masters)
-	target, err := startTarget(ctx, dir, o.masters)
-	if err != nil {
+	defer b.target.cluster.Stop()
+	if err := b.all(ctx, &r); err != nil {
 		return err
 	}
-	defer target.cluster.Stop()
-
-	r := report{environment: describe(ctx, target), options: o}
-	b := &bench{options: o, dir: dir, tool: tool, target: target}
-	for _, s := range dataSets {
-		if !slices.Contains(o.sets, s.name) {
-			continue
+	if slices.Contains(o.parts, partMicro) {
+		b.target.cluster.Stop() // its processes would disturb
+		if r.micro, err = micro(ctx, o.short); err != nil {
+			return err
 		}
-		result, err := b.measure(ctx, s)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
-		}
-		r.sets = append(r.sets, result)
 	}
+	r.took = time.Since(begun)
 	text := r.markdown()
 	fmt.Print(text)
 	if o.short {
 		return nil
 	}
 	return os.WriteFile(o.out, []byte(text), 0o644)
+}
+
+// start builds the tool and starts the cluster.
+func (b *bench) start(ctx context.Context, r *report) (err error) {
+	say("building the tool")
+	if b.tool, err = buildTool(ctx, b.dir); err != nil {
+		return err
+	}
+	say("starting a cluster of %d masters", b.options.masters)
+	if b.target, err = startTarget(ctx, b.dir, b.options.masters); err != nil {
+		return err
+	}
+	r.environment = describe(ctx, b.target)
+	return nil
+}
+
+// all measures the parts that were asked for.
+func (b *bench) all(ctx context.Context, r *report) (err error) {
+	parts := b.options.parts
+	if slices.Contains(parts, partImport) {
+		for _, s := range dataSets {
+			if !slices.Contains(b.options.sets, s.name) {
+				continue
+			}
+			result, err := b.measure(ctx, s, b.options.keys)
+			if err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+			r.sets = append(r.sets, result)
+		}
+	}
+	if slices.Contains(parts, partCLI) {
+		if r.cli, err = b.compareCLI(ctx); err != nil {
+			return fmt.Errorf("beside redis-cli: %w", err)
+		}
+	}
+	if slices.Contains(parts, partDelay) {
+		if r.delay, err = b.measureDelays(ctx); err != nil {
+			return fmt.Errorf("over a long line: %w", err)
+		}
+	}
+	if slices.Contains(parts, partGrowth) {
+		b.target.cluster.Stop() // each point starts its own
+		if r.growth, err = b.measureGrowth(ctx); err != nil {
+			return fmt.Errorf("growth: %w", err)
+		}
+	}
+	return nil
 }
 
 // say tells the person who waits what is going on.

@@ -6,30 +6,53 @@ import (
 	"time"
 )
 
-// report is all that was measured.
+// report is all that was measured; parts that were not are nil.
 type report struct {
 	environment environment
 	options     options
 	sets        []setResult
+	cli         *cliResult
+	delay       *delayResult
+	growth      []setResult
+	micro       []microResult
+	took        time.Duration
 }
 
 // markdown renders the report.
 func (r report) markdown() string {
 	var b strings.Builder
-	b.WriteString("# How fast\n\n")
+	title := "How fast"
+	if r.options.growth {
+		title = "What more keys and more masters cost"
+	}
+	fmt.Fprintf(&b, "# %s\n\n", title)
 	b.WriteString("Made by `bench`; don't edit. Everything ran on one machine: source, masters, sender. The **ceiling** is the\n" +
 		"time for the same RESTORE commands, made beforehand and sent over one raw connection a master. Ceiling and tool\n" +
-		"took turns; figures are medians, the ratio is the median of each pair's, with the lowest and the highest: far\n" +
-		"apart, they tell of other work on the machine. The tool's times are those of its process, from start to exit.\n\n")
-	r.environment.write(&b)
+		"took turns; figures are medians, a ratio is the median of those of neighbouring runs, with the lowest and the\n" +
+		"highest: far apart, they tell of other work on the machine. The tool's times and memory are those of its process,\n" +
+		"from start to exit. After each import the cluster holds as many keys as the source; each verify compared all of\n" +
+		"them and found no difference.\n\n")
+	r.environment.write(&b, r.took)
 	for _, s := range r.sets {
 		s.write(&b)
+	}
+	if r.cli != nil {
+		r.cli.write(&b)
+	}
+	if r.delay != nil {
+		r.delay.write(&b)
+	}
+	if r.growth != nil {
+		writeGrowth(&b, r.growth)
+	}
+	if r.micro != nil {
+		writeMicro(&b, r.micro)
 	}
 	fmt.Fprintf(&b, "\n## Again\n\n```sh\n%s\n```\n", r.options.command())
 	return b.String()
 }
 
-func (e environment) write(b *strings.Builder) {
+func (e environment) write(b *strings.Builder, took time.Duration) {
 	b.WriteString("| | |\n|---|---|\n")
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(b, "| %s | "+format+" |\n", append([]any{name}, args...)...)
@@ -42,43 +65,58 @@ func (e environment) write(b *strings.Builder) {
 	row("Go", "%s", e.golang)
 	row("commit", "%s", e.commit)
 	row("date", "%s", e.date.Format(time.DateOnly))
+	row("took", "%s", took.Round(time.Second))
 }
 
-func (s setResult) write(b *strings.Builder) {
-	fmt.Fprintf(b, "\n## %s: %d keys\n\n", s.name, s.keys)
-	fmt.Fprintf(b, "%s%s. The RDB has %.1f MB, the commands %.1f MB.\n\n", strings.ToUpper(s.about[:1]), s.about[1:], megabytes(s.rdb), megabytes(s.commands))
-	b.WriteString("| source | pairs | ceiling s | tool s | ratio (lowest-highest) | goal | user s | system s | peak MiB | keys/s | MB/s " +
-		"| masters' CPU s: ceiling | tool | source's thread busy |\n")
-	b.WriteString("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
-	for _, j := range s.jobs {
-		j.write(b, s)
+// table writes heads and rows; columns after the first left ones are numbers.
+func table(b *strings.Builder, left int, heads []string, rows [][]string) {
+	fmt.Fprintf(b, "| %s |\n|", strings.Join(heads, " | "))
+	for i := range heads {
+		if i < left {
+			b.WriteString("---|")
+		} else {
+			b.WriteString("--:|")
+		}
+	}
+	b.WriteByte('\n')
+	for _, cells := range rows {
+		fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
 	}
 }
 
-func (j jobResult) write(b *strings.Builder, s setResult) {
-	seconds := func(figure func(pair) time.Duration) string {
-		return fmt.Sprintf("%.2f", medianOf(j.pairs, figure).Seconds())
+// costHeads are the columns that cost fills.
+var costHeads = []string{"user s", "system s", "peak MiB", "keys/s", "masters' CPU s", "source's thread busy"}
+
+// cost is what runs of a program took beside their time.
+func cost(runs []sample, keys int64) []string {
+	spent, busy := medianOf(runs, masters).Seconds(), medianOf(runs, sample.busy)
+	return []string{
+		seconds(runs, func(s sample) time.Duration { return s.user }),
+		seconds(runs, func(s sample) time.Duration { return s.system }),
+		mebibytes(medianOf(runs, func(s sample) int64 { return s.peak })),
+		fmt.Sprintf("%.0f", perSecond(keys, medianOf(runs, wall))),
+		orDash(spent, "%.2f", spent),
+		orDash(busy, "%.0f %%", busy*100),
 	}
-	wall := medianOf(j.pairs, func(p pair) time.Duration { return p.tool.wall })
-	middle, low, high := ratios(j.pairs)
-	cells := []string{
-		j.via, fmt.Sprint(len(j.pairs)),
-		seconds(func(p pair) time.Duration { return p.ceiling.wall }),
-		seconds(func(p pair) time.Duration { return p.tool.wall }),
-		fmt.Sprintf("**%.2f** (%.2f-%.2f)", middle, low, high),
-		orDash(j.goal, "≤ %.2f", j.goal),
-		seconds(func(p pair) time.Duration { return p.tool.user }),
-		seconds(func(p pair) time.Duration { return p.tool.system }),
-		mebibytes(medianOf(j.pairs, func(p pair) int64 { return p.tool.peak })),
-		fmt.Sprintf("%.0f", perSecond(s.keys, wall)),
-		fmt.Sprintf("%.0f", perSecond(s.rdb, wall)/1e6),
-		seconds(func(p pair) time.Duration { return p.ceiling.masters }),
-		seconds(func(p pair) time.Duration { return p.tool.masters }),
-	}
-	busy := medianOf(j.pairs, pair.busy)
-	cells = append(cells, orDash(busy, "%.0f %%", busy*100))
-	fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
 }
+
+func wall(s sample) time.Duration    { return s.wall }
+func masters(s sample) time.Duration { return s.masters }
+
+// seconds is the median of a time.
+func seconds(runs []sample, figure func(sample) time.Duration) string {
+	return fmt.Sprintf("%.2f", medianOf(runs, figure).Seconds())
+}
+
+// String is `1.05 (1.00-1.20)`, – of nothing.
+func (s spread) String() string {
+	if s.middle == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("**%.2f** (%.2f-%.2f)", s.middle, s.low, s.high)
+}
+
+func atMost(goal float64) string { return orDash(goal, "≤ %.2f", goal) }
 
 // orDash formats a value unless what it depends on is 0.
 func orDash(present float64, format string, value float64) string {

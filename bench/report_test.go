@@ -19,32 +19,66 @@ func example() report {
 		}
 	}
 	sent := func(wall, masters int) sample { return sample{usage: usage{wall: ms(wall)}, masters: ms(masters)} }
-	return report{
+	scanned := round{
+		theCeiling: sent(2300, 3000), theImport: tool(6000, 900, 800, 40, 3100, 5700), theVerify: tool(7500, 1900, 800, 45, 4100, 6500),
+	}
+	r := report{
 		environment: environment{
 			processor: "Some CPU @ 2 GHz", kernel: "Linux 6.1.0", cores: 2, memory: 24 << 30, load: 0.42,
 			golang: "go1.26.0", server: "Redis 7.0.15", commit: "0123456789ab and 2 changed or new files",
 			date: time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC),
 		},
 		options: options{
-			keys: 1_000_000, pairs: 3, masters: 3, sets: []string{"mixed", "small"}, sources: []string{"rdb", "scan"},
+			keys: 1_000_000, pairs: 3, masters: 3, parts: allParts, sets: []string{"mixed", "small"}, sources: []string{"rdb", "scan"},
 			out: "/home/someone/RESULTS.md", dir: "/mnt/fast",
 		},
 		sets: []setResult{
 			{
-				name: "mixed", about: "all types", keys: 1_000_000, rdb: 534_000_000, commands: 600_500_000,
+				name: "mixed", about: "all types", keys: 1_000_000, masters: 3, rdb: 534_000_000, commands: 600_500_000,
 				jobs: []jobResult{
-					{via: viaScan, goal: 2.8, pairs: []pair{{sent(2300, 3000), tool(6000, 900, 800, 40, 3100, 5700)}}},
-					{via: viaRDB, goal: 1.1, pairs: []pair{
-						{sent(2300, 3000), tool(2415, 700, 500, 60, 3100, 0)},
-						{sent(2000, 2900), tool(2000, 690, 510, 61, 3000, 0)},
-						{sent(2500, 3300), tool(3000, 710, 520, 62, 3400, 0)},
+					{via: viaScan, goals: goals{imported: 2.8, verify: 1.5}, rounds: []round{scanned}},
+					{via: viaRDB, goals: goals{imported: 1.1, plan: 0.35, verify: 1.5}, rounds: []round{
+						{sent(2300, 3000), tool(2415, 700, 500, 60, 3100, 0), tool(690, 600, 70, 50, 0, 0), tool(3100, 900, 500, 60, 4000, 0)},
+						{sent(2000, 2900), tool(2000, 690, 510, 61, 3000, 0), tool(700, 600, 70, 51, 0, 0), tool(3000, 900, 500, 60, 4000, 0)},
+						{sent(2500, 3300), tool(3000, 710, 520, 62, 3400, 0), tool(710, 600, 70, 52, 0, 0), tool(3300, 900, 500, 60, 4000, 0)},
 					}},
 				},
 			},
-			{name: "small", about: "strings", keys: 1000, rdb: 80_000, jobs: []jobResult{
-				{via: viaRDB, pairs: []pair{{sent(10, 5), tool(20, 5, 5, 0, 6, 0)}}},
+			{name: "big", about: "strings", keys: 200, verifyMemory: "2GiB", masters: 3, rdb: 1_300_000_000, jobs: []jobResult{
+				{via: viaRDB, rounds: []round{{sent(10, 5), tool(20, 5, 5, 0, 6, 0)}}},
 			}},
 		},
+		cli: &cliResult{version: "redis-cli 7.0.15", keys: 100_000, all: 1_000_000, lost: 420, rounds: []round{
+			{theCeiling: sent(230, 300), theImport: tool(700, 90, 80, 30, 310, 600), redisCLI: tool(9000, 2000, 1000, 8, 2500, 3000)},
+		}},
+		delay: &delayResult{keys: 1_000_000, samples: make([][]sample, len(distances)), roundTrip: make([][]time.Duration, len(distances))},
+		growth: []setResult{
+			{keys: 100_000, masters: 3, rdb: 40_000_000, filled: ms(2500), jobs: []jobResult{{via: viaScan, rounds: []round{scanned}}}},
+			{keys: 1_000_000, masters: 6, rdb: 400_000_000, jobs: []jobResult{
+				{via: viaScan, rounds: []round{scanned}}, {via: viaRDB, rounds: []round{{sent(10, 5), tool(20, 5, 5, 0, 6, 0)}}},
+			}},
+		},
+		micro: []microResult{
+			{pkg: "rdbparse", name: "Walk", nsPerOp: 1e7, mbPerSecond: 5500, nsPerKey: 100, allocsPerOp: 5, hasAllocs: true},
+			{pkg: "importer/route", name: "Slot", nsPerOp: 12.5, hasAllocs: true},
+		},
+		took: 10*time.Minute + ms(30_400),
+	}
+	for i, d := range distances {
+		if d.via == viaRDB {
+			r.delay.samples[i] = []sample{tool(2400+i, 700, 500, 60, 3100, 0)}
+			r.delay.roundTrip[i] = []time.Duration{d.delay + 120*time.Microsecond}
+		}
+	}
+	return r
+}
+
+// What was not measured leaves no trace.
+func TestReportOfParts(t *testing.T) {
+	r := example()
+	r.sets, r.cli, r.delay, r.growth, r.micro = nil, nil, nil, nil, nil
+	if got := r.markdown(); strings.Count(got, "\n## ") != 1 {
+		t.Errorf("the report of nothing has other sections than the last one:\n%s", got)
 	}
 }
 

@@ -56,7 +56,7 @@ func startTarget(ctx context.Context, dir string, masters int) (*target, error) 
 	return t, nil
 }
 
-// empty removes all keys and waits until the masters are quiet.
+// empty removes all keys.
 func (t *target) empty(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	for _, n := range t.cluster.Nodes {
@@ -74,9 +74,11 @@ func (t *target) empty(ctx context.Context) error {
 	if err == nil && keys != 0 {
 		err = fmt.Errorf("the cluster holds %d keys after FLUSHALL", keys)
 	}
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// settle waits until the masters are quiet.
+func (t *target) settle(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)

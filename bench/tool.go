@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -40,71 +41,93 @@ func buildTool(ctx context.Context, dir string) (tool, error) {
 	return t, os.WriteFile(t.targetPassword, []byte(targetPassword+"\n"), 0o600)
 }
 
-// usage is what a run of the tool took.
-type usage struct {
-	wall, user, system time.Duration
-	peak               int64 // resident bytes; 0 if not known
+// ends is how the tool reaches both sides.
+type ends struct {
+	source     string // a file, or host:port of a live one
+	live       bool
+	seeds      []string // of the cluster
+	addressMap []string // announced=dialled
 }
 
-// summary is the last line of the tool's standard output.
-type summary struct {
-	Event    string `json:"event"`
-	Read     int64  `json:"read"`
-	Written  int64  `json:"written"`
-	Skipped  int64  `json:"skipped"`
-	Expired  int64  `json:"expired"`
-	Filtered int64  `json:"filtered"`
-	Failed   int64  `json:"failed"`
-	Resumed  bool   `json:"resumed"`
+// direct reaches both sides without a proxy.
+func direct(via string, src *source, to *target) ends {
+	e := ends{source: src.rdb, live: via == viaScan, seeds: to.cluster.Seeds()}
+	if e.live {
+		e.source = src.server.Addr
+	}
+	return e
 }
 
-// run imports from a source as a user would.
-func (t tool) run(ctx context.Context, via string, src *source, to *target) (usage, summary, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, toolLimit, fmt.Errorf("the tool was not done after %s", toolLimit))
-	defer cancel()
+// arguments name both sides as a user would.
+func (t tool) arguments(e ends) []string {
+	args := []string{"--target", "redis://" + strings.Join(e.seeds, ","), "--target-password-file", t.targetPassword}
+	for _, m := range e.addressMap {
+		args = append(args, "--address-map", m)
+	}
+	if e.live {
+		return append(args, "--source", "redis://"+e.source, "--source-password-file", t.sourcePassword)
+	}
+	return append(args, "--source", e.source)
+}
+
+// carry imports.
+func (t tool) carry(ctx context.Context, e ends) (usage, summary, error) {
 	checkpoint, err := os.MkdirTemp(t.dir, "checkpoint-")
 	if err != nil {
 		return usage{}, summary{}, err
 	}
 	defer func() { _ = os.RemoveAll(checkpoint) }()
-
-	args := []string{
-		"import", "--target", "redis://" + strings.Join(to.cluster.Seeds(), ","), "--target-password-file", t.targetPassword,
-		"--checkpoint", checkpoint, "--output", "json", "--source",
-	}
-	if via == viaScan {
-		args = append(args, "redis://"+src.server.Addr, "--source-password-file", t.sourcePassword)
-	} else {
-		args = append(args, src.rdb)
-	}
-	cmd := exec.CommandContext(ctx, t.path, args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = toolWait
-	cmd.Env = ownEnvironment(os.Environ())
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-
-	used, err := timed(cmd)
-	if ctx.Err() != nil {
-		return used, summary{}, context.Cause(ctx)
-	}
+	used, stdout, err := t.run(ctx, append([]string{"import", "--checkpoint", checkpoint, "--output", "json"}, t.arguments(e)...))
 	if err != nil {
-		return used, summary{}, fmt.Errorf("the tool: %w\n%s%s", err, lastLines(stderr.String()), lastLines(stdout.String()))
+		return used, summary{}, err
 	}
-	s, err := parseSummary(stdout.Bytes())
+	s, err := lastLine[summary](stdout)
 	return used, s, err
 }
 
-func timed(cmd *exec.Cmd) (usage, error) {
-	begun := time.Now()
-	if err := cmd.Start(); err != nil {
-		return usage{}, err
+// verify compares both sides; memory may be "" for the default.
+func (t tool) verify(ctx context.Context, e ends, memory string) (usage, verification, error) {
+	args := append([]string{"verify", "--checkpoint", "none", "--format", "json"}, t.arguments(e)...)
+	if memory != "" {
+		args = append(args, "--memory", memory)
 	}
-	peak := watchPeak(cmd.Process.Pid)
-	err := cmd.Wait()
-	return usage{
-		wall: time.Since(begun), user: cmd.ProcessState.UserTime(), system: cmd.ProcessState.SystemTime(), peak: peak(),
-	}, err
+	used, stdout, err := t.run(ctx, args)
+	if err != nil {
+		return used, verification{}, err
+	}
+	v, err := lastLine[verification](stdout)
+	return used, v, err
+}
+
+// plan counts what an RDB file would put on masters that it imagines.
+func (t tool) plan(ctx context.Context, rdb string, masters int) (usage, plan, error) {
+	var p plan
+	used, stdout, err := t.run(ctx, []string{"plan", "--source", rdb, "--masters", strconv.Itoa(masters), "--format", "json"})
+	if err != nil {
+		return used, p, err
+	}
+	if err := json.Unmarshal(stdout, &p); err != nil {
+		return used, p, fmt.Errorf("reading the plan: %w", err)
+	}
+	return used, p, nil
+}
+
+// run runs the tool to its end and returns its standard output.
+func (t tool) run(ctx context.Context, args []string) (usage, []byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, toolLimit, fmt.Errorf("the tool was not done after %s", toolLimit))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, t.path, args...)
+	cmd.Env = ownEnvironment(os.Environ())
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	used, err := timed(cmd)
+	if ctx.Err() != nil {
+		return used, nil, context.Cause(ctx)
+	}
+	if err != nil {
+		return used, nil, fmt.Errorf("slotferry %s: %w\n%s%s", args[0], err, lastLines(stderr.String()), lastLines(stdout.String()))
+	}
+	return used, stdout.Bytes(), nil
 }
 
 // ownEnvironment leaves the tool's own variables out: they would change what is
@@ -117,36 +140,6 @@ func ownEnvironment(all []string) []string {
 		}
 	}
 	return kept
-}
-
-func parseSummary(stdout []byte) (summary, error) {
-	lines := bytes.Split(bytes.TrimSpace(stdout), []byte("\n"))
-	last := lines[len(lines)-1]
-	var s summary
-	err := json.Unmarshal(last, &s)
-	if err == nil && s.Event != "summary" {
-		err = fmt.Errorf("its event is %q", s.Event)
-	}
-	if err != nil {
-		return s, fmt.Errorf("the tool's last line %.200q is no summary: %w", last, err)
-	}
-	return s, nil
-}
-
-// check compares the account with itself and with what the cluster holds.
-func (s summary) check(keys, held int64) error {
-	answered := s.Written + s.Skipped + s.Expired + s.Filtered + s.Failed
-	switch {
-	case s.Read != answered:
-		return fmt.Errorf("the account does not add up: %+v", s)
-	case s.Failed != 0 || s.Skipped != 0 || s.Filtered != 0 || s.Resumed:
-		return fmt.Errorf("nothing should fail, be left out or be resumed: %+v", s)
-	case s.Read < keys: // SCAN may yield a key twice
-		return fmt.Errorf("%d keys were read, the source has %d", s.Read, keys)
-	case held != keys-s.Expired:
-		return fmt.Errorf("the cluster holds %d keys, not %d: %+v", held, keys-s.Expired, s)
-	}
-	return nil
 }
 
 func lastLines(s string) string {

@@ -4,56 +4,44 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/slotferry/slotferry/internal/sandbox"
 )
-
-func TestParseSummary(t *testing.T) {
-	stdout := `{"event":"progress","read":5}` + "\n" +
-		`{"event":"summary","read":10,"written":8,"skipped":0,"expired":2,"filtered":0,"failed":0,"masters":[]}` + "\n"
-	s, err := parseSummary([]byte(stdout))
-	if want := (summary{Event: "summary", Read: 10, Written: 8, Expired: 2}); err != nil || s != want {
-		t.Errorf("parseSummary = %+v, %v; want %+v", s, err, want)
-	}
-	for _, bad := range []string{"", "no JSON", `{"event":"progress"}`, stdout + "panic: something\n"} {
-		if s, err := parseSummary([]byte(bad)); err == nil {
-			t.Errorf("parseSummary(%q) = %+v, want an error", bad, s)
-		}
-	}
-}
-
-func TestCheck(t *testing.T) {
-	const keys = 10
-	for _, tc := range []struct {
-		name string
-		s    summary
-		held int64
-		want string // part of the error; "" for none
-	}{
-		{"all written", summary{Read: 10, Written: 10}, 10, ""},
-		{"some had expired", summary{Read: 10, Written: 7, Expired: 3}, 7, ""},
-		{"one was yielded twice", summary{Read: 11, Written: 11}, 10, ""},
-		{"a sum that is short", summary{Read: 10, Written: 9}, 10, "does not add up"},
-		{"a failure", summary{Read: 10, Written: 9, Failed: 1}, 9, "nothing should fail"},
-		{"something left out", summary{Read: 10, Written: 9, Filtered: 1}, 9, "nothing should fail"},
-		{"a resumed run", summary{Read: 10, Written: 10, Resumed: true}, 10, "nothing should fail"},
-		{"a key not read", summary{Read: 9, Written: 9}, 9, "9 keys were read"},
-		{"a key not in the cluster", summary{Read: 10, Written: 10}, 9, "the cluster holds 9"},
-		{"a key too many", summary{Read: 10, Written: 9, Expired: 1}, 10, "the cluster holds 10"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			err := tc.s.check(keys, tc.held)
-			if tc.want == "" && err != nil {
-				t.Errorf("check = %v", err)
-			}
-			if tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
-				t.Errorf("check = %v, want %q in it", err, tc.want)
-			}
-		})
-	}
-}
 
 func TestOwnEnvironment(t *testing.T) {
 	got := ownEnvironment([]string{"PATH=/bin", "SLOTFERRY_SOURCE_PASSWORD=x", "HOME=/"})
 	if want := []string{"PATH=/bin", "HOME=/"}; !slices.Equal(got, want) {
 		t.Errorf("ownEnvironment = %q, want %q", got, want)
+	}
+}
+
+// Both sides are named as they are reached, and passwords stay out of sight.
+func TestArguments(t *testing.T) {
+	live := ends{source: "h:1", live: true, seeds: []string{"p:2", "q:3"}, addressMap: []string{"a:2=p:2", "b:3=q:3"}}
+	file := ends{source: "/d/x.rdb", seeds: []string{"p:2"}}
+	tl := tool{sourcePassword: "/s", targetPassword: "/t"}
+	for _, tc := range []struct {
+		name string
+		e    ends
+		want string
+	}{
+		{"live, mapped", live, "--target redis://p:2,q:3 --target-password-file /t --address-map a:2=p:2 --address-map b:3=q:3 " +
+			"--source redis://h:1 --source-password-file /s"},
+		{"file", file, "--target redis://p:2 --target-password-file /t --source /d/x.rdb"},
+	} {
+		if got := strings.Join(tl.arguments(tc.e), " "); got != tc.want {
+			t.Errorf("%s: arguments = %s, want %s", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestDirect(t *testing.T) {
+	src := &source{server: &sandbox.Server{Addr: "h:1"}, rdb: "x.rdb"}
+	to := &target{cluster: &sandbox.Cluster{Nodes: []*sandbox.Server{{Addr: "m:1"}, {Addr: "m:2"}}}}
+	if e := direct(viaScan, src, to); e.source != "h:1" || !e.live || !slices.Equal(e.seeds, []string{"m:1", "m:2"}) {
+		t.Errorf("direct by scan = %+v", e)
+	}
+	if e := direct(viaRDB, src, to); e.source != "x.rdb" || e.live {
+		t.Errorf("direct by rdb = %+v", e)
 	}
 }
