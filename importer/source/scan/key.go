@@ -101,8 +101,7 @@ func (p *pipe) readValue() error {
 		r.Fate = record.Gone
 		return nil
 	}
-	p.values++
-	p.bytes += h.N
+	p.flight.value(h.N)
 	if h.N > p.source.opts.MaxValue {
 		r.Fate = record.Refused
 		r.Reason = fmt.Sprintf("its value of %d bytes does not fit into the memory allowed; give more --memory, or import from an RDB file", h.N)

@@ -14,9 +14,8 @@ import (
 )
 
 const (
-	measuresAsked = 1000 // keys whose measures are asked for in one write
-	wordMax       = 128  // bytes of the name of a type or encoding
-	wordsKept     = 256
+	wordMax   = 128 // bytes of the name of a type or encoding
+	wordsKept = 256
 )
 
 // measurable sees whether the user may ask for measures. If not, values are

@@ -13,14 +13,9 @@ import (
 	"github.com/slotferry/slotferry/resp"
 )
 
-const (
-	groupBytes = 1 << 20 // values asked for in one write, by their mean length so far
-	groupsOut  = 2       // groups asked for and not read
-)
-
-// pipe is one connection to the source. Two groups of DUMPs are on their way at
-// any time, and the SCAN for the next page travels before the last group of
-// the page it follows, so that the server always has something to do.
+// pipe is one connection to the source. Several groups of DUMPs are on their
+// way at any time, and the SCAN for the next page travels before the last of
+// them, so that the server always has something to do.
 type pipe struct {
 	ctx    context.Context // of the session, which the pipe does not outlive
 	conn   net.Conn
@@ -33,16 +28,15 @@ type pipe struct {
 
 	out    []byte
 	name   []byte
-	pages  []*page // not read to the end; the last may not be asked for to the end
+	pages  []*page // not read to the end, some of them not asked for to the end
 	spare  []*page
 	owed   []debt // what will be answered, in order
-	groups int    // groups among it
-	values int64  // values read, and their bytes, for the mean
-	bytes  int64
+	flying int    // keys among it
+	flight *flight
 	record record.Record
 	footer [10]byte
 	value  []byte
-	last   *page // that came last, while the SCAN after it is not sent
+	next   uint64 // cursor of the SCAN that is not sent yet; 0 for none
 	words  map[string]string
 }
 
@@ -60,10 +54,11 @@ type span struct{ start, end int }
 
 func (p *page) key(i int) []byte { return p.data[p.keys[i].start:p.keys[i].end] }
 
-// debt is the answer to a SCAN (no page) or to n keys of a page.
+// debt is the answer to a SCAN of COUNT n (no page) or to n keys of a page.
 type debt struct {
 	page *page
 	n    int
+	sent time.Time
 }
 
 // prepare makes the connection leave no trace in the source's eviction data.
@@ -74,6 +69,7 @@ func (p *pipe) prepare() error {
 
 // ask sends one command and waits for a plain answer.
 func (p *pipe) ask(mayFail bool, words ...string) error {
+	sent := time.Now()
 	if _, err := p.conn.Write(resp.AppendCommand(nil, words...)); err != nil {
 		return &sourceError{err}
 	}
@@ -81,6 +77,7 @@ func (p *pipe) ask(mayFail bool, words ...string) error {
 	if err != nil {
 		return &sourceError{err}
 	}
+	p.flight.answered(time.Since(sent))
 	if h.Kind == '-' && !mayFail {
 		return refused(h.Line, words[0])
 	}
@@ -93,7 +90,8 @@ func (p *pipe) scan(db int, cursor uint64) error {
 		return err
 	}
 	p.record.DB = db
-	p.out = p.appendScan(p.out[:0], cursor)
+	p.flight.begin()
+	p.appendScan(cursor)
 	if err := p.send(); err != nil {
 		return err
 	}
@@ -105,7 +103,7 @@ func (p *pipe) scan(db int, cursor uint64) error {
 		p.owed = append(p.owed[:0], p.owed[1:]...)
 		var err error
 		if d.page == nil {
-			err = p.readPage()
+			err = p.readPage(d)
 		} else {
 			err = p.readGroup(d)
 		}
@@ -116,28 +114,35 @@ func (p *pipe) scan(db int, cursor uint64) error {
 			return err
 		}
 	}
-	p.last = nil
 	return nil
 }
 
 // topUp asks for more until enough is on its way.
 func (p *pipe) topUp() error {
-	p.out = p.out[:0]
-	for p.groups < groupsOut {
+	if p.next == 0 && p.nextGroup() == nil {
+		return nil
+	}
+	window, wait := p.source.brake.allow(p.flight.keys(), p.flight.mean)
+	group := max(1, window/flightParts)
+	if wait > 0 {
+		if p.flying > 0 {
+			return nil
+		}
+		group = window
+		if err := sleep(p.ctx, wait); err != nil {
+			return err
+		}
+	}
+	if p.next != 0 && p.unasked() <= window {
+		p.appendScan(p.next)
+		p.next = 0
+	}
+	for p.flying == 0 || p.flying+group <= window {
 		g := p.nextGroup()
 		if g == nil {
 			break
 		}
-		n := min(len(g.keys)-g.asked, p.groupSize())
-		if g.asked+n == len(g.keys) && g == p.last && g.next != 0 {
-			p.out = p.appendScan(p.out, g.next)
-			p.last = nil
-		}
-		p.appendGroup(g, n)
-	}
-	if p.last != nil && p.last.next != 0 && len(p.last.keys) == 0 { // an empty page in the middle
-		p.out = p.appendScan(p.out, p.last.next)
-		p.last = nil
+		p.appendGroup(g, min(len(g.keys)-g.asked, group))
 	}
 	return p.send()
 }
@@ -152,20 +157,18 @@ func (p *pipe) nextGroup() *page {
 	return nil
 }
 
-// groupSize is how many values make about groupBytes; measures are small.
-func (p *pipe) groupSize() int {
-	if p.memory {
-		return measuresAsked
+// unasked is the number of keys that are not asked for.
+func (p *pipe) unasked() int {
+	n := 0
+	for _, g := range p.pages {
+		n += len(g.keys) - g.asked
 	}
-	if p.values == 0 {
-		return 64
-	}
-	return int(max(1, groupBytes/max(1, p.bytes/p.values)))
+	return n
 }
 
-func (p *pipe) appendScan(b []byte, cursor uint64) []byte {
-	o := p.source.opts
-	types := o.Choice.TypesChosen()
+func (p *pipe) appendScan(cursor uint64) {
+	b, count := p.out, p.flight.pageKeys(p.source.brake.level())
+	types := p.source.opts.Choice.TypesChosen()
 	byType := len(types) == 1 && p.source.server.Version.AtLeast(6, 0)
 	if byType {
 		b = resp.AppendArray(b, 6)
@@ -176,13 +179,13 @@ func (p *pipe) appendScan(b []byte, cursor uint64) []byte {
 	var digits [20]byte
 	b = resp.AppendBulk(b, strconv.AppendUint(digits[:0], cursor, 10))
 	b = append(b, "$5\r\nCOUNT\r\n"...)
-	b = resp.AppendInt(b, int64(o.Count))
+	b = resp.AppendInt(b, int64(count))
 	if byType {
 		b = append(b, "$4\r\nTYPE\r\n"...)
 		b = resp.AppendBulk(b, []byte(types[0]))
 	}
-	p.owed = append(p.owed, debt{})
-	return b
+	p.out = b
+	p.owed = append(p.owed, debt{n: count, sent: time.Now()})
 }
 
 func (p *pipe) appendGroup(g *page, n int) {
@@ -190,8 +193,8 @@ func (p *pipe) appendGroup(g *page, n int) {
 		p.appendKey(g.key(i))
 	}
 	g.asked += n
-	p.groups++
-	p.owed = append(p.owed, debt{g, n})
+	p.flying += n
+	p.owed = append(p.owed, debt{g, n, time.Now()})
 }
 
 func (p *pipe) send() error {
@@ -208,7 +211,7 @@ func (p *pipe) send() error {
 
 // readPage reads the answer to a SCAN. Keys that are left out by name or slot
 // are never asked for.
-func (p *pipe) readPage() error {
+func (p *pipe) readPage(d debt) error {
 	if err := p.array(2, "SCAN"); err != nil {
 		return err
 	}
@@ -240,7 +243,9 @@ func (p *pipe) readPage() error {
 		g.data = append(g.data, key...)
 		g.keys = append(g.keys, span{start, len(g.data)})
 	}
-	p.last = g
+	p.flight.answered(time.Since(d.sent))
+	p.flight.scanned(d.n, len(g.keys), len(g.data))
+	p.next = g.next
 	if len(g.keys) > 0 {
 		p.pages = append(p.pages, g)
 		return nil
@@ -296,9 +301,7 @@ func (p *pipe) finished(g *page) error {
 		if err := p.sink.Mark(pos); err != nil {
 			return err
 		}
-		if g != p.last {
-			p.spare = append(p.spare, g)
-		}
+		p.spare = append(p.spare, g)
 		if len(p.pages) == 0 || len(p.pages[0].keys) > 0 {
 			return nil
 		}
@@ -308,13 +311,16 @@ func (p *pipe) finished(g *page) error {
 
 // readGroup reads the values of some keys of a page.
 func (p *pipe) readGroup(d debt) error {
-	p.groups--
-	for range d.n {
+	for i := range d.n {
 		key := d.page.key(d.page.read)
 		d.page.read++
 		if err := p.readKey(key); err != nil {
 			return err
 		}
+		if i == 0 {
+			p.flight.answered(time.Since(d.sent))
+		}
+		p.flying--
 		p.settle()
 		if err := p.sink.Record(&p.record); err != nil {
 			return err

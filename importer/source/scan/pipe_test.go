@@ -55,7 +55,7 @@ func scanReplies(data []byte, pttl, memory bool) (*taken, error) {
 	s := New(Options{Choice: keys, MaxValue: 1 << 20})
 	defer s.Close()
 	conn, sink := replies{Reader: bytes.NewReader(data)}, &taken{}
-	p := &pipe{ctx: context.Background(), conn: conn, r: resp.NewReader(conn, 0, nil), source: s, sink: &progress{Sink: sink}, pttl: pttl, memory: memory}
+	p := &pipe{ctx: context.Background(), conn: conn, r: resp.NewReader(conn, 0, nil), source: s, flight: &flight{count: 1000}, sink: &progress{Sink: sink}, pttl: pttl, memory: memory}
 	p.r.SetMaxBulk(1 << 40)
 	return sink, p.scan(0, 0)
 }

@@ -35,7 +35,7 @@ func (s *Source) Read(ctx context.Context, db int, keys [][]byte, each func(i in
 	return s.persist(ctx, &told, func() error {
 		return s.on(ctx, db, func(p *pipe) error {
 			for told < len(keys) {
-				batch := keys[told:min(told+min(readAsked, p.groupSize()), len(keys))]
+				batch := keys[told:min(told+min(readAsked, p.flight.keys()), len(keys))]
 				for _, key := range batch {
 					p.appendKey(key)
 				}

@@ -38,6 +38,9 @@ type Options struct {
 	Room     func(ctx context.Context, bytes int64) error
 	RetryFor time.Duration // without an answer; 5 min
 	Timeout  time.Duration // without a byte from a connection that owes answers; 30 s
+	// MaxLatency is what the source's other clients may wait for an answer, the
+	// distance aside, before the scan asks for less at once; 0 does not look.
+	MaxLatency time.Duration
 	// Measure makes records carry the measure of their values instead of the
 	// values: what MEMORY USAGE says, if the user may ask that.
 	Measure bool
@@ -57,6 +60,7 @@ type Source struct {
 
 	restarts atomic.Int64
 	idle     idle
+	brake    *brake
 }
 
 // Restarts is how often the scan began anew because the server had.
@@ -82,7 +86,7 @@ func New(o Options) *Source {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	return &Source{opts: o, log: o.Log, clients: clients{first: o.Endpoint.Client()}}
+	return &Source{opts: o, log: o.Log, clients: clients{first: o.Endpoint.Client()}, brake: newBrake(o.MaxLatency)}
 }
 
 // Close ends the connections that are open still.
@@ -117,7 +121,8 @@ func (s *Source) Stream(ctx context.Context, from record.Position, sink record.S
 			}
 		}
 	}
-	at := &progress{Sink: sink, pos: from}
+	defer s.watch(ctx)()
+	at := &progress{Sink: sink, pos: from, flight: flight{count: s.opts.Count}}
 	return s.persist(ctx, &at.marks, func() error { return s.session(ctx, at) })
 }
 
@@ -150,8 +155,9 @@ func (s *Source) persist(ctx context.Context, done *int, try func() error) error
 // progress is the sink with the place that was marked last.
 type progress struct {
 	record.Sink
-	pos   record.Position
-	marks int
+	pos    record.Position
+	marks  int
+	flight flight // outlives a connection, which long values may have cost
 }
 
 func (p *progress) Mark(pos record.Position) error {
@@ -177,8 +183,12 @@ func retry(err error) bool {
 
 func pause(ctx context.Context, failures int) error {
 	d := min(50*time.Millisecond<<min(failures-1, 6), 2*time.Second)
+	return sleep(ctx, d/2+rand.N(d))
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
 	select {
-	case <-time.After(d/2 + rand.N(d)):
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -206,7 +216,7 @@ func (s *Source) session(ctx context.Context, at *progress) error {
 	}
 	defer func() { _ = p.conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = p.conn.Close() })()
-	p.sink, p.runID, p.memory = at, runID, s.memory
+	p.sink, p.flight, p.runID, p.memory = at, &at.flight, runID, s.memory
 	if err := p.prepare(); err != nil {
 		return err
 	}
@@ -235,7 +245,7 @@ func (s *Source) dial(ctx context.Context, v preflight.Version) (*pipe, error) {
 	if err != nil {
 		return nil, &sourceError{err}
 	}
-	p := &pipe{ctx: ctx, conn: conn, r: resp.NewReader(&patient{conn, s.opts.Timeout}, 1<<20, nil), source: s, pttl: !v.AtLeast(7, 0)}
+	p := &pipe{ctx: ctx, conn: conn, r: resp.NewReader(&patient{conn, s.opts.Timeout}, 1<<20, nil), source: s, flight: &flight{count: s.opts.Count}, pttl: !v.AtLeast(7, 0)}
 	p.r.SetMaxBulk(1 << 40) // what is too long is read and thrown away
 	return p, nil
 }
