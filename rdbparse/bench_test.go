@@ -119,16 +119,3 @@ func BenchmarkSurvey(b *testing.B) {
 	data, keys := benchFile(100_000)
 	benchmarkWalk(b, data, keys, Options{Seekable: true, SkipCRC: true, SkipKeys: true}, nil)
 }
-
-func BenchmarkCRC64(b *testing.B) {
-	data, _ := benchFile(2000)
-	for _, n := range []int{64, 550, 1 << 20} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			b.SetBytes(int64(n))
-			b.ReportAllocs()
-			for b.Loop() {
-				CRC64(0, data[:n])
-			}
-		})
-	}
-}

@@ -7,7 +7,7 @@ import "encoding/binary"
 // (src/crc64.c: "123456789" gives 0xe9c6d914c4b8d9ca).
 const jonesReversed = 0x95ac9329ac4bc9b5
 
-// crcLane is the length of each of the two stretches that CRC64 takes at a
+// crcLane is the length of each of the two stretches that crcBlocks takes at a
 // time: long enough to make joining them cheap, short enough for most values.
 const crcLane = 512
 
@@ -58,6 +58,31 @@ func makeShift(zeros int) *[16][16]uint64 {
 // CRC64 continues crc, which is 0 at the beginning, over p: the checksum at
 // the end of RDB files and of DUMP payloads.
 func CRC64(crc uint64, p []byte) uint64 {
+	if len(p) >= 16 {
+		if crcCanFold {
+			return crcFold(crc, p)
+		}
+		crc, p = crcBlocks(crc, p)
+	}
+	t := crcSlices
+	if len(p) >= 8 {
+		crc = slice8(t, crc^binary.LittleEndian.Uint64(p))
+		if n := len(p) - 8; n > 0 {
+			// The last n bytes move to where the last n of 8 are: zeros in
+			// front change nothing, and one step does for all.
+			last := binary.LittleEndian.Uint64(p[n:]) >> (64 - 8*n)
+			crc = slice8(t, (crc^last)<<(64-8*n)) ^ crc>>(8*n)
+		}
+		return crc
+	}
+	for _, c := range p {
+		crc = t[0][byte(crc)^c] ^ crc>>8
+	}
+	return crc
+}
+
+// crcBlocks is CRC64 by tables, of all but the last 15 bytes at most.
+func crcBlocks(crc uint64, p []byte) (uint64, []byte) {
 	// One stretch alone leaves the processor waiting for each result before it
 	// can begin the next step; two at once take a third less time.
 	for len(p) >= 2*crcLane {
@@ -79,14 +104,7 @@ func CRC64(crc uint64, p []byte) uint64 {
 			slice8(t, b)
 		p = p[16:]
 	}
-	if len(p) >= 8 {
-		crc = slice8(t, crc^binary.LittleEndian.Uint64(p))
-		p = p[8:]
-	}
-	for _, c := range p {
-		crc = t[0][byte(crc)^c] ^ crc>>8
-	}
-	return crc
+	return crc, p
 }
 
 func slice8(t *[16][256]uint64, a uint64) uint64 {
@@ -115,68 +133,3 @@ func crcTwoLanes(crc uint64, p *[2 * crcLane]byte) uint64 {
 	}
 	return shifted ^ second
 }
-
-// A CRC of known bytes can be had from another CRC of the same bytes, which is
-// cheaper than a second run over them from joinMin bytes on.
-const (
-	joinMin = 256
-	joinMax = 64*64 - 1
-)
-
-// zeroPowers[0][n] and zeroPowers[1][n] are the polynomials that a CRC is
-// multiplied by when n or 64*n zero bytes follow.
-var zeroPowers = makeZeroPowers()
-
-func makeZeroPowers() *[2][64]uint64 {
-	t := new([2][64]uint64)
-	power := uint64(1) << 63 // the polynomial 1, bits reversed
-	for n := range 64 {
-		t[0][n] = power
-		power = crcSlices[0][byte(power)] ^ power>>8
-	}
-	step := power
-	t[1][0] = t[0][0]
-	for n := 1; n < 64; n++ {
-		t[1][n] = crcTimes(t[1][n-1], step)
-	}
-	return t
-}
-
-// crcZeros is what crc becomes after n zero bytes, up to joinMax.
-func crcZeros(crc uint64, n int) uint64 {
-	return crcTimes(crc, crcTimes(zeroPowers[0][n&63], zeroPowers[1][n>>6&63]))
-}
-
-// crcTimes multiplies two polynomials modulo that of the CRC, 4 bits of a at a
-// time from its highest powers, which are the lowest bits, on.
-func crcTimes(a, b uint64) uint64 {
-	var t [16]uint64
-	x := b
-	for _, bit := range [...]int{8, 4, 2, 1} {
-		t[bit] = x
-		x = x>>1 ^ jonesReversed&-(x&1)
-	}
-	for _, top := range [...]int{2, 4, 8} {
-		for low := 1; low < top; low++ {
-			t[top+low] = t[top] ^ t[low]
-		}
-	}
-	var z uint64
-	for range 16 {
-		z = z>>4 ^ crcNibbles[z&15] ^ t[a&15]
-		a >>= 4
-	}
-	return z
-}
-
-// crcNibbles takes 4 bits out of a CRC.
-var crcNibbles = func() (t [16]uint64) {
-	for d := range t {
-		crc := uint64(d)
-		for range 4 {
-			crc = crc>>1 ^ jonesReversed&-(crc&1)
-		}
-		t[d] = crc
-	}
-	return t
-}()

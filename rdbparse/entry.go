@@ -170,25 +170,10 @@ func (w *Walker) key(e *Entry, typ byte) error {
 		w.long(e)
 	}
 	if w.opt.SumValues && e.Value != nil {
-		w.sumValue(e)
+		e.Sum = CRC64(crcSlices[0][e.Type], e.Value)
 	}
 	w.anchor = none
 	return nil
-}
-
-// sumValue sets e.Sum. If that pays, the file's CRC is taken from it, too: the
-// two runs over the same bytes differ by what they began with.
-func (w *Walker) sumValue(e *Entry) {
-	first := crcSlices[0][e.Type]
-	n := len(e.Value)
-	e.Sum = CRC64(first, e.Value)
-	if w.noCRC || w.anchor == none || n < joinMin || n > joinMax {
-		return
-	}
-	// This goes past the mark, which moves to the end of the value next.
-	w.sumTo(w.anchor)
-	w.crc = e.Sum ^ crcZeros(w.crc^first, n)
-	w.crcPos = w.pos
 }
 
 // long settles where a value is that is longer than inlineMax.

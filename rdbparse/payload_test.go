@@ -3,43 +3,9 @@ package rdbparse
 import (
 	"bytes"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"testing"
 )
-
-func TestCRC64(t *testing.T) {
-	// The check value is in src/crc64.c of Redis.
-	if got := CRC64(0, []byte("123456789")); got != 0xe9c6d914c4b8d9ca {
-		t.Errorf("%016x", got)
-	}
-	data := make([]byte, 5000)
-	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range data {
-		data[i] = byte(rng.Uint32())
-	}
-	var want uint64 // one bit at a time
-	for n := 0; ; n++ {
-		if got := CRC64(0, data[:n]); got != want {
-			t.Fatalf("of %d bytes: %016x, want %016x", n, got, want)
-		}
-		at := rng.IntN(n + 1)
-		if got := CRC64(CRC64(0, data[:at]), data[at:n]); got != want {
-			t.Fatalf("of %d and %d bytes: %016x, want %016x", at, n-at, got, want)
-		}
-		if n == len(data) {
-			break
-		}
-		want ^= uint64(data[n])
-		for range 8 {
-			if want&1 == 1 {
-				want = want>>1 ^ jonesReversed
-			} else {
-				want >>= 1
-			}
-		}
-	}
-}
 
 func TestPayload(t *testing.T) {
 	// What Redis 7.0 answers to SET k hello, DUMP k.

@@ -2,20 +2,8 @@ package rdbparse
 
 import (
 	"bytes"
-	"math/rand/v2"
 	"testing"
 )
-
-func TestCRCZeros(t *testing.T) {
-	rng := rand.New(rand.NewPCG(5, 6))
-	zeros := make([]byte, joinMax)
-	for n := 0; n <= joinMax; n += 1 + n/64 {
-		crc := rng.Uint64()
-		if got, want := crcZeros(crc, n), CRC64(crc, zeros[:n]); got != want {
-			t.Errorf("%016x after %d zeros is %016x, want %016x", crc, n, got, want)
-		}
-	}
-}
 
 // TestSumValues wants the sums that a second run over the values would give,
 // and a file's checksum that they don't disturb.
