@@ -46,7 +46,7 @@ fuzz: ## every fuzz test for FUZZTIME (20s) each
 fuzz-short:
 	@./scripts/fuzz.sh 1s rdbparse resp checkpoint importer/choice
 
-bench: servers ## how fast, beside the ceiling and redis-cli; 13 minutes; writes bench/RESULTS.md
+bench: servers ## how fast, beside the ceiling and redis-cli; 15 minutes; writes bench/RESULTS.md
 	$(GO) run ./bench
 
 bench-growth: servers ## 0.1 to 5 M keys, 3 and 6 masters; 10 minutes, 12 GB; writes bench/GROWTH.md

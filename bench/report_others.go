@@ -38,8 +38,9 @@ func (c *cliResult) write(b *strings.Builder) {
 func (d *delayResult) write(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## Over a longer line: %d keys\n\n", d.keys)
 	b.WriteString("Imports of the mixed data through proxies on this machine, which hold every byte back: the round trip grows by the\n" +
-		"delay, the bandwidth has no limit. A proxy costs processor time itself, so each delay is compared with the same\n" +
-		"proxies without delay, and those with no proxy at all. The round trip is that of a PING, measured.\n\n")
+		"delay, a new connection costs one more, the bandwidth has no limit. A proxy costs processor time itself, so each\n" +
+		"delay is compared with the same proxies without delay, and those with no proxy at all. The round trip is that of a\n" +
+		"PING, measured.\n\n")
 	var rows [][]string
 	for i, at := range distances {
 		runs := d.samples[i]
@@ -66,7 +67,7 @@ func (d *delayResult) write(b *strings.Builder) {
 
 func writeMicro(b *strings.Builder, all []microResult) {
 	b.WriteString("\n## The hot path alone\n\n")
-	b.WriteString("Go's benchmarks, on data in memory. An operation of one with keys is a whole file or batch.\n\n")
+	b.WriteString("Go's benchmarks, on data in memory. Where a key's time is given, an operation is a whole file or batch.\n\n")
 	var rows [][]string
 	for _, m := range all {
 		perKey, ok := m.allocsPerKey()
@@ -79,9 +80,17 @@ func writeMicro(b *strings.Builder, all []microResult) {
 			perOp = fmt.Sprintf("%.0f", m.allocsPerOp)
 		}
 		rows = append(rows, []string{
-			m.pkg, m.name, orDash(m.mbPerSecond, "%.0f", m.mbPerSecond), fmt.Sprintf("%.1f", m.nsPerOp),
+			m.pkg, m.name, orDash(m.mbPerSecond, "%.0f", m.mbPerSecond), nanoseconds(m.nsPerOp),
 			orDash(m.nsPerKey, "%.1f", m.nsPerKey), perOp, allocs,
 		})
 	}
 	table(b, 2, []string{"package", "benchmark", "MB/s", "ns/operation", "ns/key", "allocations/operation", "allocations/key"}, rows)
+}
+
+// nanoseconds have a decimal where they are few.
+func nanoseconds(ns float64) string {
+	if ns < 1000 {
+		return fmt.Sprintf("%.1f", ns)
+	}
+	return fmt.Sprintf("%.0f", ns)
 }
