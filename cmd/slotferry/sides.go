@@ -79,7 +79,7 @@ func newSource(c *configs.Common, keys *choice.Choice, u use) reading {
 	if c.Source.Kind == configs.KindRedis {
 		s := scan.New(scan.Options{
 			Endpoint: c.Source.Endpoint, Choice: keys, Count: c.ScanCount, MaxValue: cmp.Or(u.longest, longestValue(c)), Measure: u.measure,
-			Room: u.room, RetryFor: max(c.RetryFor, time.Nanosecond), Log: u.log,
+			MaxLatency: c.MaxLatency, Room: u.room, RetryFor: max(c.RetryFor, time.Nanosecond), Log: u.log,
 		})
 		return reading{s, s.Names, s, func() { _ = s.Close() }}
 	}

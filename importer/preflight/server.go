@@ -111,17 +111,26 @@ func (v Version) Takes(vendor rdbparse.Vendor, typ byte) bool {
 
 // Look asks a server what it is. It needs INFO and TIME only.
 func Look(ctx context.Context, c *redis.Client) (Server, error) {
-	text, err := c.Info(ctx).Result()
-	if err != nil {
-		return Server{}, err
-	}
-	s := parseInfo(text)
+	pipe := c.Pipeline()
+	answer := Ask(ctx, pipe)
+	_, _ = pipe.Exec(ctx) // each command's own error counts
+	return answer()
+}
+
+// Ask is Look among other commands: the function it returns reads the answers,
+// once the pipeline is executed.
+func Ask(ctx context.Context, pipe redis.Pipeliner) func() (Server, error) {
+	info, now := pipe.Info(ctx), pipe.Time(ctx)
 	asked := time.Now()
-	if s.Now, err = c.Time(ctx).Result(); err != nil {
-		return s, err
+	return func() (Server, error) {
+		if err := info.Err(); err != nil {
+			return Server{}, err
+		}
+		s := parseInfo(info.Val())
+		s.Now = now.Val()
+		s.Skew = s.Now.Sub(asked.Add(time.Since(asked) / 2))
+		return s, now.Err()
 	}
-	s.Skew = s.Now.Sub(asked.Add(time.Since(asked) / 2))
-	return s, nil
 }
 
 func parseInfo(text string) Server {
@@ -188,8 +197,14 @@ const ProbeKey = "slotferry:probe"
 // user may have other keys. ACL DRYRUN would say the same, but asks for rights
 // that a careful operator does not give.
 func Denied(ctx context.Context, c *redis.Client, probes []Probe) (denied, onKey []string, err error) {
-	for _, p := range probes {
-		e := c.Do(ctx, p.Args...).Err()
+	pipe := c.Pipeline()
+	answers := make([]*redis.Cmd, len(probes))
+	for i, p := range probes {
+		answers[i] = pipe.Do(ctx, p.Args...)
+	}
+	_, _ = pipe.Exec(ctx) // each command's own error counts
+	for i, p := range probes {
+		e := answers[i].Err()
 		var reply redis.Error
 		switch {
 		case e == nil, errors.Is(e, redis.Nil):

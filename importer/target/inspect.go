@@ -41,58 +41,72 @@ func (c *Cluster) Inspect(ctx context.Context) (preflight.Target, preflight.Find
 			"%d of 16384 slots have no master: %s", n, strings.Join(names, ", "))
 	}
 	counts := table.Counts()
-	stateSaid := false
+	views := make([]masterView, len(counts))
+	var wg sync.WaitGroup
 	for i, m := range table.Masters() {
-		master := preflight.Master{Addr: m.Addr, ID: m.ID, Slots: counts[i]}
-		client := c.client(m.Addr)
-		state, err := c.inspectMaster(ctx, client, &master, &found)
-		if err != nil {
+		wg.Go(func() { views[i] = c.inspectMaster(ctx, preflight.Master{Addr: m.Addr, ID: m.ID, Slots: counts[i]}) })
+	}
+	wg.Go(func() { facts.IDs = c.nodeIDs(ctx) })
+	wg.Wait()
+	stateSaid := false
+	for _, v := range views {
+		if v.err != nil {
 			found.Block("master_unreachable", "see that the address can be reached from here (--address-map translates announced addresses) and that user and password hold on every node",
-				"master %s with %d slots: %v", m.Addr, counts[i], err)
+				"master %s with %d slots: %v", v.Addr, v.Slots, v.err)
 			continue
 		}
-		if state != "ok" && !stateSaid {
+		found = append(found, v.found...)
+		if v.state != "ok" && !stateSaid {
 			stateSaid = true
 			found.Block("cluster_down", "see CLUSTER INFO and CLUSTER NODES; bring the missing masters back",
-				"%s says cluster_state:%s", m.Addr, state)
+				"%s says cluster_state:%s", v.Addr, v.state)
 		}
-		facts.Keys += master.Keys
-		facts.Masters = append(facts.Masters, master)
+		c.opts.MaxBulk = min(c.opts.MaxBulk, v.maxBulk)
+		facts.Keys += v.Keys
+		facts.Masters = append(facts.Masters, v.Master)
 	}
-	facts.IDs = c.nodeIDs(ctx)
 	if len(facts.Masters) > 0 && !facts.Oldest().Version.AtLeast(5, 0) {
 		c.encoding.relative = true
 	}
 	return facts, found
 }
 
-// inspectMaster fills in what one master tells and returns its cluster_state.
-func (c *Cluster) inspectMaster(ctx context.Context, client *redis.Client, m *preflight.Master, found *preflight.Findings) (string, error) {
-	var err error
-	if m.Server, err = preflight.Look(ctx, client); err != nil {
-		return "", err
+// masterView is what one master tells.
+type masterView struct {
+	preflight.Master
+	state   string // cluster_state
+	maxBulk int64
+	found   preflight.Findings
+	err     error
+}
+
+// inspectMaster looks at one master.
+func (c *Cluster) inspectMaster(ctx context.Context, m preflight.Master) masterView {
+	v := masterView{Master: m, maxBulk: c.opts.MaxBulk}
+	client := c.client(m.Addr)
+	pipe := client.Pipeline()
+	server, keys := preflight.Ask(ctx, pipe), pipe.DBSize(ctx)
+	limit, info := pipe.ConfigGet(ctx, "proto-max-bulk-len"), pipe.ClusterInfo(ctx)
+	_, _ = pipe.Exec(ctx) // each command's own error counts
+	if v.Server, v.err = server(); v.err != nil {
+		return v
 	}
-	if m.Keys, err = client.DBSize(ctx).Result(); err != nil {
-		return "", err
+	if v.err = errors.Join(keys.Err(), info.Err()); v.err != nil {
+		return v
 	}
-	m.Keys -= c.ownKeys(ctx, client, m.Keys)
-	if limit, err := client.ConfigGet(ctx, "proto-max-bulk-len").Result(); err == nil {
-		if n, err := strconv.ParseInt(limit["proto-max-bulk-len"], 10, 64); err == nil && n > 0 {
-			c.opts.MaxBulk = min(c.opts.MaxBulk, n)
-		}
+	v.Keys = keys.Val() - c.ownKeys(ctx, client, keys.Val())
+	if n, err := strconv.ParseInt(limit.Val()["proto-max-bulk-len"], 10, 64); err == nil && n > 0 {
+		v.maxBulk = n
 	}
-	if err := c.rights(ctx, client, m, found); err != nil {
-		return "", err
+	if v.err = c.rights(ctx, client, &v.Master, &v.found); v.err != nil {
+		return v
 	}
-	if s := m.Server; c.writes() && s.MaxMemory > 0 && s.Policy != "" && s.Policy != "noeviction" {
-		found.Warn("eviction", "CONFIG SET maxmemory-policy noeviction for the time of the import",
+	if s := v.Server; c.writes() && s.MaxMemory > 0 && s.Policy != "" && s.Policy != "noeviction" {
+		v.found.Warn("eviction", "CONFIG SET maxmemory-policy noeviction for the time of the import",
 			"%s evicts keys when it is full (maxmemory-policy %s): what was copied could vanish", m.Addr, s.Policy)
 	}
-	info, err := client.ClusterInfo(ctx).Result()
-	if err != nil {
-		return "", err
-	}
-	return infoField(info, "cluster_state"), nil
+	v.state = infoField(info.Val(), "cluster_state")
+	return v
 }
 
 // topologyRights are what every job needs.

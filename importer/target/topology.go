@@ -121,8 +121,10 @@ func (c *Cluster) readTable(ctx context.Context, nodes []string) (*route.Table, 
 // look reads one node's view with CLUSTER SLOTS
 // (https://redis.io/docs/latest/commands/cluster-slots/).
 func (c *Cluster) look(ctx context.Context, addr string) (view, error) {
-	client := c.client(addr)
-	info, err := client.ClusterInfo(ctx).Result()
+	pipe := c.client(addr).Pipeline()
+	state, slots := pipe.ClusterInfo(ctx), pipe.Do(ctx, "CLUSTER", "SLOTS")
+	_, _ = pipe.Exec(ctx) // each command's own error counts
+	info, err := state.Result()
 	if err != nil {
 		if strings.Contains(err.Error(), "cluster support disabled") {
 			err = ErrNotCluster
@@ -131,7 +133,7 @@ func (c *Cluster) look(ctx context.Context, addr string) (view, error) {
 	}
 	v := view{}
 	v.epoch, _ = strconv.ParseInt(infoField(info, "cluster_current_epoch"), 10, 64)
-	ranges, err := client.Do(ctx, "CLUSTER", "SLOTS").Slice()
+	ranges, err := slots.Slice()
 	if err != nil {
 		return view{}, err
 	}
