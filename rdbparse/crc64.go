@@ -7,7 +7,7 @@ import "encoding/binary"
 // (src/crc64.c: "123456789" gives 0xe9c6d914c4b8d9ca).
 const jonesReversed = 0x95ac9329ac4bc9b5
 
-// crcLane is the length of each of the two stretches that crcBlocks takes at a
+// crcLane is the length of each of the two stretches that CRC64 takes at a
 // time: long enough to make joining them cheap, short enough for most values.
 const crcLane = 512
 
@@ -58,31 +58,9 @@ func makeShift(zeros int) *[16][16]uint64 {
 // CRC64 continues crc, which is 0 at the beginning, over p: the checksum at
 // the end of RDB files and of DUMP payloads.
 func CRC64(crc uint64, p []byte) uint64 {
-	if len(p) >= 16 {
-		if crcCanFold {
-			return crcFold(crc, p)
-		}
-		crc, p = crcBlocks(crc, p)
+	if len(p) >= 8 && crcCanFold { // the tables are as quick for less
+		return crcFold(crc, p)
 	}
-	t := crcSlices
-	if len(p) >= 8 {
-		crc = slice8(t, crc^binary.LittleEndian.Uint64(p))
-		if n := len(p) - 8; n > 0 {
-			// The last n bytes move to where the last n of 8 are: zeros in
-			// front change nothing, and one step does for all.
-			last := binary.LittleEndian.Uint64(p[n:]) >> (64 - 8*n)
-			crc = slice8(t, (crc^last)<<(64-8*n)) ^ crc>>(8*n)
-		}
-		return crc
-	}
-	for _, c := range p {
-		crc = t[0][byte(crc)^c] ^ crc>>8
-	}
-	return crc
-}
-
-// crcBlocks is CRC64 by tables, of all but the last 15 bytes at most.
-func crcBlocks(crc uint64, p []byte) (uint64, []byte) {
 	// One stretch alone leaves the processor waiting for each result before it
 	// can begin the next step; two at once take a third less time.
 	for len(p) >= 2*crcLane {
@@ -104,7 +82,14 @@ func crcBlocks(crc uint64, p []byte) (uint64, []byte) {
 			slice8(t, b)
 		p = p[16:]
 	}
-	return crc, p
+	if len(p) >= 8 {
+		crc = slice8(t, crc^binary.LittleEndian.Uint64(p))
+		p = p[8:]
+	}
+	for _, c := range p {
+		crc = t[0][byte(crc)^c] ^ crc>>8
+	}
+	return crc
 }
 
 func slice8(t *[16][256]uint64, a uint64) uint64 {

@@ -25,10 +25,13 @@ TEXT ·crcFold(SB), NOSPLIT, $0-40
 	MOVQ p_base+8(FP), SI
 	MOVQ p_len+16(FP), CX
 	LEAQ ·crcFolds(SB), DX
+	MOVOU crcFolding_by128(DX), X15
+
+	CMPQ CX, $16
+	JB short
 	MOVOU crcFolding_by512(DX), X12
 	MOVOU crcFolding_by384(DX), X13
 	MOVOU crcFolding_by256(DX), X14
-	MOVOU crcFolding_by128(DX), X15
 
 	// crc is added to the first 8 bytes. X5 is the first block, of 1 to 16
 	// bytes, X6 what the second one gets of crc.
@@ -156,6 +159,20 @@ reduce:
 	PXOR X5, X6
 	MOVQ X6, ret+32(FP)
 	RET
+
+short:
+	// The bytes behind the first 8 are the upper ones of the last 8.
+	MOVOU crcFolding_shift(DX)(CX*1), X7
+	MOVQ (SI), X3
+	PXOR X6, X3
+	MOVQ -8(SI)(CX*1), X5
+	NEGQ CX
+	LEAQ 128(CX*8), CX
+	MOVQ CX, X8
+	PSRLQ X8, X5
+	PUNPCKLQDQ X5, X3
+	PSHUFB X7, X3
+	JMP reduce
 
 wide:
 	// Z0 is one round, Z1 to Z3 are the next three.
