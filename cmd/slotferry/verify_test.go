@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // difference is one line of verify --format json.
@@ -152,24 +152,21 @@ func TestVerifyResumes(t *testing.T) {
 	}
 	for _, from := range []string{file, "redis://" + src.Addr} {
 		args := []string{"verify", "--source", from, "--target", c.url, "--format=json", "--pause=10ms"}
-		cmd := command(t, dir, append(args, "--rate-keys=1500", "--checkpoint=kept")...)
 		args = append(args, "--checkpoint=kept")
-		ended := make(chan struct{})
-		go func() { // interrupts it once its checkpoint has some keys
-			for read := regexp.MustCompile(`"done":false.*"read":[1-9]`); ; {
-				select {
-				case <-ended:
-					return
-				case <-time.After(5 * time.Millisecond):
-				}
-				if kept, _ := os.ReadFile(filepath.Join(dir, "kept", "checkpoint.json")); read.Match(kept) {
-					_ = cmd.Process.Signal(os.Interrupt)
-					return
-				}
-			}
-		}()
-		first := finish(t, cmd, nil)
-		close(ended)
+		cmd := command(t, dir, append(args, "--rate-keys=1500")...)
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		going := regexp.MustCompile(`"done":false.*"read":[1-9]`)
+		waitFor(t, "a checkpoint with keys", func() bool {
+			kept, _ := os.ReadFile(filepath.Join(dir, "kept", "checkpoint.json"))
+			return going.Match(kept)
+		})
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait() // the exit code says it
+		first := result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 		first.want(t, 75, "interrupted")
 		r := slotferry(t, dir, args...)
 		found, sum := r.lines(t)
