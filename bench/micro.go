@@ -14,7 +14,7 @@ import (
 // without framing, the checksum, the slot, and RESP as it is written and read.
 var (
 	microPackages = []string{"./rdbparse", "./resp", "./importer/route", "./importer/target"}
-	microNames    = "^Benchmark(Walk|WalkAndFrame|WalkAndFrameSummed|Survey|CRC64|Slot|ReadOK|Encode|SendAndAnswer)$"
+	microNames    = "^Benchmark(Walk|WalkAndFrame|Survey|CRC64|Slot|ReadOK|Encode|SendAndAnswer)$"
 )
 
 // microResult is one line of a Go benchmark; what it doesn't tell is 0.

@@ -105,16 +105,6 @@ func BenchmarkWalkAndFrame(b *testing.B) {
 	})
 }
 
-// BenchmarkWalkAndFrameSummed does the same with checksums from the walk.
-func BenchmarkWalkAndFrameSummed(b *testing.B) {
-	data, keys := benchFile(100_000)
-	var frame []byte
-	benchmarkWalk(b, data, keys, Options{Seekable: true, SumValues: true}, func(e *Entry) {
-		frame = append(append(frame[:0], e.Type), e.Value...)
-		frame = AppendFooter(frame, 10, e.Sum)
-	})
-}
-
 func BenchmarkSurvey(b *testing.B) {
 	data, keys := benchFile(100_000)
 	benchmarkWalk(b, data, keys, Options{Seekable: true, SkipCRC: true, SkipKeys: true}, nil)

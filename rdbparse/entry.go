@@ -169,9 +169,6 @@ func (w *Walker) key(e *Entry, typ byte) error {
 	} else {
 		w.long(e)
 	}
-	if w.opt.SumValues && e.Value != nil {
-		e.Sum = CRC64(crcSlices[0][e.Type], e.Value)
-	}
 	w.anchor = none
 	return nil
 }

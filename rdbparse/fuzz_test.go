@@ -43,7 +43,7 @@ func FuzzWalk(f *testing.F) {
 		checkOrder(t, got, data)
 
 		stream, streamErr := walkBytes(data, Options{InlineMax: 100, BufferMax: 1 << 20, BlockBytes: leastBlock})
-		whole, wholeErr := walkBytes(data, Options{InlineMax: 1 << 20, SumValues: true})
+		whole, wholeErr := walkBytes(data, Options{InlineMax: 1 << 20})
 		if errText(err) != errText(streamErr) || errText(err) != errText(wholeErr) {
 			t.Fatalf("file: %v\nstream: %v\nin one block: %v", err, streamErr, wholeErr)
 		}
@@ -107,9 +107,6 @@ func checkOrder(t *testing.T, items []item, data []byte) {
 		}
 		if i.ValueOffset <= i.Offset || i.ValueOffset+i.ValueLen > int64(len(data)) {
 			t.Fatalf("a value of %d bytes at %d in a file of %d", i.ValueLen, i.ValueOffset, len(data))
-		}
-		if want := CRC64(CRC64(0, []byte{i.Type}), i.Value); i.Sum != 0 && i.Sum != want {
-			t.Fatalf("sum %016x at %d, want %016x", i.Sum, i.Offset, want)
 		}
 		if !i.Large && !bytes.Equal(i.Value, data[i.ValueOffset:i.ValueOffset+i.ValueLen]) {
 			t.Fatalf("the value at %d isn't the file's", i.ValueOffset)

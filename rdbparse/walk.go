@@ -54,10 +54,6 @@ type Entry struct {
 	Large       bool
 	Dropped     bool
 
-	// Sum is the CRC64 of the type byte and Value, for [AppendFooter]; only
-	// with Options.SumValues, and 0 when Value isn't held.
-	Sum uint64
-
 	// Meta is what modules attached to the key (Redis 8.6), nil for nearly
 	// every key. DUMP puts it in front of the type byte, opcode included.
 	Meta []byte
@@ -75,7 +71,6 @@ type Options struct {
 	BlockBytes int    // how many bytes are asked of the reader at once; 256 KiB
 	SkipCRC    bool   // for surveys: neither sum up nor compare the checksum
 	SkipKeys   bool   // for surveys: leave Entry.Key nil
-	SumValues  bool   // set Entry.Sum, which costs less than summing up later
 }
 
 const (

@@ -38,7 +38,6 @@ type Record struct {
 	Owned    bool              // Value is the receiver's to keep
 	Footer   []byte            // the source's own footer: RDB version and CRC64, 10 bytes; nil: to be made
 	Version  uint16            // RDB version for a footer to be made
-	Sum      uint64            // CRC64 of type byte and value, for that footer; 0: to be made
 	ExpireAt int64             // Unix milliseconds; 0 means no expiry
 	Fate     Fate
 	Reason   string // for Refused

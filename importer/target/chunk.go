@@ -138,11 +138,7 @@ func (e encoding) add(c *chunk, r *record.Record, name []byte, slot uint16, seg 
 	if r.Footer != nil {
 		b = append(b, r.Footer...)
 	} else if !isLarge(r) {
-		sum := r.Sum
-		if sum == 0 {
-			sum = rdbparse.CRC64(0, b[payload:])
-		}
-		b = rdbparse.AppendFooter(b, r.Version, sum)
+		b = rdbparse.AppendFooter(b, r.Version, rdbparse.CRC64(0, b[payload:]))
 	}
 	if !isLarge(r) {
 		x.payload = span{payload, len(b) - payload}

@@ -154,11 +154,10 @@ func (s *Source) input(ctx context.Context) (r io.Reader, stop func()) {
 func (s *Source) walker(input io.Reader, from record.Position) (*rdbparse.Walker, error) {
 	o := rdbparse.Options{
 		Name: s.name, Seekable: s.file != nil, BufferMax: s.opts.MaxValue, InlineMax: record.LargeBytes,
-		SumValues: true,
 	}
 	if s.opts.Measure {
 		// What need not be read again is passed over, in a stream too.
-		o.Seekable, o.SumValues = true, false
+		o.Seekable = true
 	}
 	if s.file != nil {
 		if _, err := s.file.Seek(0, io.SeekStart); err != nil {

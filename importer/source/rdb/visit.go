@@ -53,11 +53,11 @@ func (v *visit) fill(e *rdbparse.Entry) {
 	r := &v.record
 	*r = record.Record{
 		DB: e.DB, Key: e.Key, Type: e.Type, Value: e.Value, Owned: e.Owned,
-		Version: rdbparse.LowestVersion(e.Type), Sum: e.Sum, ExpireAt: e.ExpireAt,
+		Version: rdbparse.LowestVersion(e.Type), ExpireAt: e.ExpireAt,
 	}
 	c := v.source.opts.Choice
 	if v.source.opts.Measure {
-		r.Value, r.Sum = nil, 0
+		r.Value = nil
 		r.Measure = record.Measure{Bytes: e.ValueLen + 1, Type: typeName(v.vendor, e), Encoding: rdbparse.EncodingName(v.vendor, e.Type)}
 	}
 	switch {
