@@ -30,7 +30,7 @@ const (
 // own it sends PING time and again: what the answer takes longer than the
 // distance does is what others wait, too. The server runs all the commands
 // that it finds on a connection in one go, so the fewer are on their way, the
-// less the others wait. Slow answers halve that number, good ones raise it
+// less the others wait. Slow answers halve that number, quick ones raise it
 // again step by step. A nil brake never holds back.
 type brake struct {
 	limit time.Duration
@@ -99,8 +99,8 @@ func (s *Source) watch(ctx context.Context) (stop func()) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	conn, err := s.opts.Endpoint.Dial(ctx)
-	for i := 0; err == nil && i < probeFirst; i++ {
-		_, err = b.ping(conn, s.opts.Timeout)
+	if err == nil {
+		err = b.distance(ctx, conn, s.opts.Timeout)
 	}
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -127,6 +127,18 @@ func (s *Source) watch(ctx context.Context) (stop func()) {
 	}
 }
 
+// distance measures the way to the source while it has nothing to do for the
+// scan.
+func (b *brake) distance(ctx context.Context, conn net.Conn, timeout time.Duration) error {
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	for range probeFirst {
+		if _, err := b.ping(conn, timeout); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // measure sends PINGs on one connection until it breaks.
 func (b *brake) measure(ctx context.Context, conn net.Conn, s *Source) error {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
@@ -139,7 +151,7 @@ func (b *brake) measure(ctx context.Context, conn net.Conn, s *Source) error {
 		}
 		if slow := b.judge(time.Now(), took-b.nearest); slow > 0 {
 			s.log.Warn("slowing down for the source's other clients",
-				zap.Stringer("source", s.opts.Endpoint), zap.Duration("answers_in", slow), zap.Duration("wanted", b.limit))
+				zap.Stringer("source", s.opts.Endpoint), zap.Duration("answers_in", slow.Round(100*time.Microsecond)), zap.Duration("wanted", b.limit))
 		}
 		select {
 		case <-tick.C:
@@ -154,6 +166,9 @@ func (b *brake) measure(ctx context.Context, conn net.Conn, s *Source) error {
 func (b *brake) judge(now time.Time, wait time.Duration) time.Duration {
 	b.samples = slices.DeleteFunc(b.samples, func(s sample) bool { return now.Sub(s.at) > probeMemory })
 	b.samples = append(b.samples, sample{now, wait})
+	if len(b.samples) < 2 {
+		return 0
+	}
 	// One slow answer in a second may be anything: a fork, a busy machine here.
 	var worst, second time.Duration
 	for _, s := range b.samples {
@@ -167,7 +182,9 @@ func (b *brake) judge(now time.Time, wait time.Duration) time.Duration {
 	b.worst.Store(int64(second))
 	share := b.level()
 	if second <= b.limit {
-		b.setShare(min(1, share+min(0.01, share/10)))
+		if second <= b.limit/2 { // between the two is where it is to be
+			b.setShare(min(1, share+min(0.01, share/10)))
+		}
 		return 0
 	}
 	b.setShare(max(slowest, share/2))

@@ -7,12 +7,13 @@ import (
 
 const (
 	flightBytes = 16 << 20 // of values on their way at once, whatever their lengths turn out to be
-	nearBytes   = 2 << 20  // of values that keep a source busy which is near, and keys
+	nearBytes   = 1 << 20  // of values that keep a source busy which is near, and keys
 	nearKeys    = 512
 	flightParts = 4       // groups that a flight is sent in
 	firstKeys   = 16      // asked for before anything is known of the values
 	recent      = 128     // values that tell how long the next ones are
 	farCount    = 10_000  // keys asked for in one SCAN at most, if not the user's number: 3 ms of the server
+	farTrips    = 4       // round trips whose work is on its way
 	leastCount  = 100     // not divided any further
 	pageBytes   = 4 << 20 // of names that make a page no larger
 	nearby      = 500 * time.Microsecond
@@ -74,7 +75,7 @@ func (f *flight) scanned(count, names, bytes int) {
 		f.ahead = 0
 		return
 	}
-	worked := 2 * float64(count) * f.rtt.Seconds() / took.Seconds()
+	worked := farTrips * float64(count) * f.rtt.Seconds() / took.Seconds()
 	if worked < f.ahead {
 		worked = 0.75*f.ahead + 0.25*worked // one slow page is no slow source
 	}

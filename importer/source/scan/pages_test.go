@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -111,7 +112,8 @@ func TestEveryKeyOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := expected(t, server, keys)
-			for seed := range uint64(6) {
+			distant := far(t, server.Addr, 2*time.Millisecond) // where COUNT grows
+			for seed := range uint64(7) {
 				r := rand.New(rand.NewPCG(seed, 5))
 				l := &ledger{t: t, certain: map[string]int{}}
 				runs := 0
@@ -123,8 +125,12 @@ func TestEveryKeyOnce(t *testing.T) {
 					if seed > 0 {
 						l.cut = 1 + r.IntN(200)
 					}
+					addr := server.Addr
+					if seed == 6 {
+						addr = distant
+					}
 					s := scan.New(scan.Options{
-						Endpoint: endpoint.Endpoint{Addr: server.Addr}, Choice: keys, Count: []int{1000, 50, 10, 3, 1, 20}[seed],
+						Endpoint: endpoint.Endpoint{Addr: addr}, Choice: keys, Count: []int{1000, 50, 10, 3, 1, 20, 2}[seed],
 					})
 					if _, found := s.Inspect(t.Context(), false); len(found.Blockers()) > 0 {
 						t.Fatal(found)
