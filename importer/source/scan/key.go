@@ -45,6 +45,7 @@ func (p *pipe) readKey(key []byte) error {
 	r := &p.record
 	*r = record.Record{DB: r.DB, Key: key}
 	if p.memory {
+		p.flight.value(0)
 		if err := p.readMeasure(); err != nil {
 			return err
 		}
@@ -88,6 +89,7 @@ func (p *pipe) readValue() error {
 	if err != nil {
 		return p.wire(err)
 	}
+	p.flight.value(max(0, h.N))
 	switch {
 	case h.Kind == '-':
 		if err := refused(h.Line, "DUMP"); !keyOnly(h.Line) {
@@ -101,7 +103,6 @@ func (p *pipe) readValue() error {
 		r.Fate = record.Gone
 		return nil
 	}
-	p.flight.value(h.N)
 	if h.N > p.source.opts.MaxValue {
 		r.Fate = record.Refused
 		r.Reason = fmt.Sprintf("its value of %d bytes does not fit into the memory allowed; give more --memory, or import from an RDB file", h.N)
