@@ -130,9 +130,9 @@ func TestBrake(t *testing.T) {
 			})
 			until("small", func(share float64) bool { return share < 0.05 })
 		},
-		3600: func() {
+		4200: func() {
 			// What was on its way is told by now.
-			if n := ahead(); n > 40 {
+			if n := ahead(); n > 70 {
 				t.Errorf("%d keys on their way from a slow source", n)
 			}
 			recover()

@@ -8,7 +8,7 @@ import (
 const (
 	flightBytes = 16 << 20 // of values on their way at once, whatever their lengths turn out to be
 	nearBytes   = 1 << 20  // of values that keep a source busy which is near, and keys
-	nearKeys    = 512
+	nearKeys    = 1024
 	flightParts = 4       // groups that a flight is sent in
 	firstKeys   = 16      // asked for before anything is known of the values
 	recent      = 128     // values that tell how long the next ones are
