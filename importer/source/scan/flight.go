@@ -6,14 +6,14 @@ import (
 )
 
 const (
-	flightBytes = 16 << 20 // of values on their way at once, whatever their lengths turn out to be
+	flightBytes = 16 << 20 // of values on their way at once, by what was seen of their lengths
 	nearBytes   = 1 << 20  // of values that keep a source busy which is near, and keys
 	nearKeys    = 1024
 	flightParts = 4       // groups that a flight is sent in
 	firstKeys   = 16      // asked for before anything is known of the values
 	recent      = 128     // values that tell how long the next ones are
-	farCount    = 10_000  // keys asked for in one SCAN at most, if not the user's number: 3 ms of the server
-	farTrips    = 4       // round trips whose work is on its way
+	farCount    = 10_000  // keys asked for in one SCAN at most, if not the user's number: 5 to 8 ms of the server
+	farTrips    = 4       // round trips whose work is on its way: a server that has more to do than to read writes little
 	leastCount  = 100     // not divided any further
 	pageBytes   = 4 << 20 // of names that make a page no larger
 	nearby      = 500 * time.Microsecond
@@ -34,7 +34,7 @@ type flight struct {
 	square float64 // and of its square
 
 	rtt   time.Duration // shortest time to an answer
-	ahead float64       // keys that are worked off in two round trips
+	ahead float64       // keys that are worked off in farTrips round trips
 	names float64       // bytes of a name
 	page  time.Time     // when the last answer to SCAN came
 }
@@ -62,7 +62,7 @@ func (f *flight) answered(after time.Duration) {
 }
 
 // scanned notes the answer to a SCAN with its COUNT. Each cursor waits for the
-// one before it: a page that lasts less than two round trips may leave the
+// one before it: a page that lasts less than some round trips may leave the
 // source without work.
 func (f *flight) scanned(count, names, bytes int) {
 	now := time.Now()
