@@ -80,9 +80,6 @@ func TestSample(t *testing.T) {
 					both++
 				}
 			}
-			if c.Key(0, k) != c.Key(0, k) {
-				t.Fatalf("%q is picked and is not", k)
-			}
 		}
 		within := func(n int, want float64) bool {
 			return math.Abs(float64(n)-want*keys) < 6*math.Sqrt(want*(1-want)*keys)
