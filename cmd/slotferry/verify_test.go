@@ -58,7 +58,7 @@ func (r result) lines(t *testing.T) (found []string, summary difference) {
 	return found, summary
 }
 
-// TestVerify goes through an operator's session: import, verify, a fault of each
+// TestVerify goes through an operator's evening: import, verify, a fault of each
 // kind, repair.
 func TestVerify(t *testing.T) {
 	c := emptyCluster(t)
