@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slotferry/slotferry/importer/endpoint"
+	"github.com/slotferry/slotferry/importer/wait"
 )
 
 // lane is one master's full-duplex pipeline. Its writer never waits for a
@@ -287,7 +288,7 @@ func (l *lane) recover(ctx context.Context, err error) error {
 		return &PatienceError{Addr: l.addr, Waited: waited, Err: err}
 	}
 	l.tell(failures, err)
-	if err := sleep(ctx, backoff(failures)); err != nil {
+	if err := wait.For(ctx, wait.Backoff(failures)); err != nil {
 		return err
 	}
 	l.cluster.refresh(ctx)
@@ -415,22 +416,4 @@ func (l *lane) describe(id string, slots int) Master {
 // shuffle spreads questions over nodes.
 func shuffle(nodes []string) {
 	rand.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
-}
-
-// backoff grows from about 50 ms to about 2 s, with jitter so that lanes don't
-// knock together.
-func backoff(failures int) time.Duration {
-	d := min(50*time.Millisecond<<min(failures-1, 6), 2*time.Second)
-	return d/2 + rand.N(d)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

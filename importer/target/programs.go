@@ -12,6 +12,7 @@ import (
 
 	"github.com/slotferry/slotferry/importer/endpoint"
 	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/importer/wait"
 )
 
 // Functions is what becomes of a function library whose name the target has.
@@ -52,7 +53,7 @@ func (c *Cluster) Load(ctx context.Context, p record.Program) error {
 			return &PatienceError{Addr: "the target", Waited: time.Since(begun), Err: err}
 		}
 		c.log.Warn("a master does not take functions now; trying again", zap.Error(err))
-		if err := sleep(ctx, backoff(attempt)); err != nil {
+		if err := wait.For(ctx, wait.Backoff(attempt)); err != nil {
 			return err
 		}
 		c.refresh(ctx)

@@ -2,7 +2,6 @@ package target
 
 import (
 	"testing"
-	"time"
 )
 
 func TestClassify(t *testing.T) {
@@ -68,16 +67,6 @@ func TestRedirection(t *testing.T) {
 		slot, addr, ok := redirection([]byte(tc.line), from)
 		if ok != (tc.addr != "") || addr != tc.addr || slot != tc.slot {
 			t.Errorf("redirection(%q) = %d, %q, %t", tc.line, slot, addr, ok)
-		}
-	}
-}
-
-func TestBackoff(t *testing.T) {
-	for failures := 1; failures < 200; failures++ {
-		for range 20 {
-			if d := backoff(failures); d < 25*time.Millisecond || d >= 3*time.Second || (failures == 1 && d >= 75*time.Millisecond) || (failures > 6 && d < time.Second) {
-				t.Fatalf("backoff(%d) = %s", failures, d)
-			}
 		}
 	}
 }

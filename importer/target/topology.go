@@ -16,6 +16,7 @@ import (
 
 	"github.com/slotferry/slotferry/importer/endpoint"
 	"github.com/slotferry/slotferry/importer/route"
+	"github.com/slotferry/slotferry/importer/wait"
 )
 
 const (
@@ -274,7 +275,7 @@ func (c *Cluster) follow(ctx context.Context) {
 			return
 		case <-c.asked:
 		}
-		if sleep(ctx, time.Second) != nil { // a reshard moves one slot after the other
+		if wait.For(ctx, time.Second) != nil { // a reshard moves one slot after the other
 			return
 		}
 		c.refresh(ctx)

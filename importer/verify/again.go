@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slotferry/slotferry/importer/target"
+	"github.com/slotferry/slotferry/importer/wait"
 )
 
 const (
@@ -159,8 +160,8 @@ func (a *again) ask(ctx context.Context, open []*look, more func() []*look) erro
 // rest sleeps until one of the keys may be asked for.
 func (a *again) rest(ctx context.Context, open []*look) error {
 	first := slices.MinFunc(open, func(x, y *look) int { return x.until.Compare(y.until) })
-	if wait := time.Until(first.until); wait > 0 {
-		return sleep(ctx, wait)
+	if left := time.Until(first.until); left > 0 {
+		return wait.For(ctx, left)
 	}
 	return context.Cause(ctx)
 }
@@ -346,7 +347,7 @@ func (a *again) failed(l *look, addr, why string) {
 	}
 	l.why = why
 	l.addr, l.asking, l.hops = "", false, 0
-	l.until = time.Now().Add(backoff(l.fails))
+	l.until = time.Now().Add(wait.Backoff(l.fails))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.stale = true

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -294,14 +293,3 @@ func clone(b []byte) []byte { return append([]byte(nil), b...) }
 
 // clipped shortens a key for a message.
 func clipped(key []byte) []byte { return key[:min(len(key), 128)] }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer/route"
+	"github.com/slotferry/slotferry/importer/wait"
 )
 
 // ExtrasOptions says what the source has.
@@ -197,7 +198,7 @@ func (x *extras) settle(ctx context.Context, rounds int) error {
 		if len(x.candidates) == 0 {
 			return nil
 		}
-		if err := sleep(ctx, x.c.opts.Pause); err != nil {
+		if err := wait.For(ctx, x.c.opts.Pause); err != nil {
 			return err
 		}
 		if err := x.check(ctx); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer/endpoint"
 	"github.com/slotferry/slotferry/importer/target"
+	"github.com/slotferry/slotferry/importer/wait"
 )
 
 const (
@@ -97,7 +97,7 @@ func (l *lane) run(ctx context.Context) error {
 		if failures&(failures-1) == 0 { // less and less often
 			l.c.log.Warn("node does not answer; asking it again", zap.String("node", l.addr), zap.Int("attempt", failures), zap.Error(err))
 		}
-		if err := sleep(ctx, backoff(failures)); err != nil {
+		if err := wait.For(ctx, wait.Backoff(failures)); err != nil {
 			return err
 		}
 	}
@@ -296,10 +296,4 @@ func (l *lane) giveUp() {
 		}
 		l.handOver(ch)
 	}
-}
-
-// backoff grows from about 50 ms to about 2 s, with jitter.
-func backoff(failures int) time.Duration {
-	d := min(50*time.Millisecond<<min(failures-1, 6), 2*time.Second)
-	return d/2 + rand.N(d)
 }

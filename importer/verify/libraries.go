@@ -10,6 +10,7 @@ import (
 
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/target"
+	"github.com/slotferry/slotferry/importer/wait"
 )
 
 // Load sees whether every master holds a program. A difference is counted and
@@ -53,7 +54,7 @@ func (c *Comparer) patiently(ctx context.Context, call func() (verdict, error)) 
 		case time.Since(begun) > c.opts.RetryFor:
 			return v, &target.PatienceError{Addr: "the target", Waited: time.Since(begun), Err: err}
 		}
-		if err := sleep(ctx, backoff(failures)); err != nil {
+		if err := wait.For(ctx, wait.Backoff(failures)); err != nil {
 			return v, err
 		}
 		c.opts.Target.Refresh(ctx)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/importer/wait"
 )
 
 const (
@@ -22,7 +23,7 @@ func (c *Comparer) Settle(ctx context.Context) error {
 		if len(c.pending.all()) == 0 {
 			return nil
 		}
-		if err := sleep(ctx, c.opts.Pause); err != nil {
+		if err := wait.For(ctx, c.opts.Pause); err != nil {
 			return err
 		}
 		if err := c.settleRound(ctx); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/slotferry/slotferry/importer/wait"
 	"github.com/slotferry/slotferry/resp"
 )
 
@@ -115,7 +116,7 @@ func (s *Source) watch(ctx context.Context) (stop func()) {
 				return
 			}
 			s.log.Debug("the source's latency can't be measured; trying again", zap.Error(err))
-			if pause(ctx, 6) != nil {
+			if wait.For(ctx, wait.Backoff(6)) != nil {
 				return
 			}
 			conn, err = s.opts.Endpoint.Dial(ctx)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/route"
+	"github.com/slotferry/slotferry/importer/wait"
 	"github.com/slotferry/slotferry/resp"
 )
 
@@ -122,14 +123,14 @@ func (p *pipe) topUp() error {
 	if p.next == 0 && p.nextGroup() == nil {
 		return nil
 	}
-	window, wait := p.source.brake.allow(p.flight.keys(), p.flight.mean)
+	window, rest := p.source.brake.allow(p.flight.keys(), p.flight.mean)
 	group := max(1, window/flightParts)
-	if wait > 0 {
+	if rest > 0 {
 		if p.flying > 0 {
 			return nil
 		}
 		group = window
-		if err := sleep(p.ctx, wait); err != nil {
+		if err := wait.For(p.ctx, rest); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"slices"
 	"sync/atomic"
@@ -21,6 +20,7 @@ import (
 	"github.com/slotferry/slotferry/importer/endpoint"
 	"github.com/slotferry/slotferry/importer/preflight"
 	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/importer/wait"
 	"github.com/slotferry/slotferry/rdbparse"
 	"github.com/slotferry/slotferry/resp"
 )
@@ -146,7 +146,7 @@ func (s *Source) persist(ctx context.Context, done *int, try func() error) error
 			return fmt.Errorf("%w: the source %s gave no good answer for %s: %w", record.ErrPatience, s.opts.Endpoint, waited.Round(time.Second), err)
 		}
 		s.log.Warn("source does not answer; trying again", zap.Stringer("source", s.opts.Endpoint), zap.Int("attempt", failures), zap.Error(err))
-		if err := pause(ctx, failures); err != nil {
+		if err := wait.For(ctx, wait.Backoff(failures)); err != nil {
 			return err
 		}
 	}
@@ -179,20 +179,6 @@ func retry(err error) bool {
 	}
 	var again *sourceError
 	return errors.As(err, &again)
-}
-
-func pause(ctx context.Context, failures int) error {
-	d := min(50*time.Millisecond<<min(failures-1, 6), 2*time.Second)
-	return sleep(ctx, d/2+rand.N(d))
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // session scans on one connection, from at.pos to the end.
