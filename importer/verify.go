@@ -69,11 +69,14 @@ func (j *Job) Verify(ctx context.Context, o VerifyOptions) (Verification, error)
 	}
 	c := j.comparer(o)
 	defer c.Close()
-	j.takeUp(c)
+	j.forgetUnnamed()
 	err := j.begin(ctx)
 	if err != nil {
 		return j.verification(c, o, err), err
 	}
+	// Of what an earlier run found, only what lies before the place where this
+	// one begins: the rest is found again.
+	c.Resume(j.saved.State.Failures)
 	if err = j.compare(ctx, c); err == nil {
 		err = j.settle(ctx, c, o)
 	}
@@ -95,9 +98,9 @@ func (j *Job) comparer(o VerifyOptions) *verify.Comparer {
 	return c
 }
 
-// takeUp goes on with what an earlier run found. If its checkpoint can't name
-// all of that, the comparison begins anew.
-func (j *Job) takeUp(c *verify.Comparer) {
+// forgetUnnamed makes the comparison begin anew if its checkpoint can't name all
+// differences that an earlier run found.
+func (j *Job) forgetUnnamed() {
 	state := j.saved.State
 	named := int64(0)
 	for _, f := range state.Failures {
@@ -108,9 +111,7 @@ func (j *Job) takeUp(c *verify.Comparer) {
 	if state.Counts.Failed > named {
 		j.log.Info("an earlier run found more differences than its checkpoint can name: comparing from the beginning")
 		j.saved.State, j.saved.Trail = checkpoint.State{}, checkpoint.State{}
-		return
 	}
-	c.Resume(state.Failures)
 }
 
 // compare streams the source past the target.

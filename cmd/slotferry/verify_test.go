@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/slotferry/slotferry/internal/sandbox"
 )
 
 // difference is one line of verify --format json.
@@ -139,39 +141,78 @@ func TestVerify(t *testing.T) {
 	slotferry(t, dir, "verify", "--source", file, "--target", c.url, "--extra", "--type=hash").want(t, 2, "--extra")
 }
 
-// TestVerifyResumes interrupts a comparison that has found something, and goes on.
+// TestVerifyResumes interrupts and kills comparisons that have found something,
+// and goes on, once after a master was restarted.
 func TestVerifyResumes(t *testing.T) {
 	c := emptyCluster(t)
 	src := source(t, 4000)
 	dir, file := t.TempDir(), save(t, src)
 	slotferry(t, dir, "import", "--source", file, "--target", c.url).want(t, 0)
-	for _, key := range []string{"key:00000100", "key:00003100"} {
-		if n, err := c.Client().Del(t.Context(), key).Result(); err != nil || n != 1 {
-			t.Fatal(n, err)
+	var want []string
+	for i := range 40 {
+		key := fmt.Sprintf("key:%08d", 100*i)
+		n, err := c.Client().Del(t.Context(), key).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 1 {
+			want = append(want, "missing "+key)
 		}
 	}
-	for _, from := range []string{file, "redis://" + src.Addr} {
-		args := []string{"verify", "--source", from, "--target", c.url, "--format=json", "--pause=10ms"}
-		args = append(args, "--checkpoint=kept")
-		cmd := command(t, dir, append(args, "--rate-keys=1500")...)
+	if len(want) < 20 {
+		t.Fatalf("only %d keys are missing", len(want))
+	}
+	for i, tc := range []struct {
+		name, from    string
+		kill, restart bool
+	}{
+		{"a file, interrupted", file, false, false},
+		{"live, interrupted", "redis://" + src.Addr, false, false},
+		{"a file, killed", file, true, false},
+		{"live, killed", "redis://" + src.Addr, true, false},
+		{"a file, and a master restarted", file, false, true},
+		{"live, and a master restarted", "redis://" + src.Addr, false, true},
+	} {
+		kept := fmt.Sprintf("kept-%d", i)
+		args := []string{"verify", "--source", tc.from, "--target", c.url, "--format=json", "--pause=10ms", "--checkpoint=" + kept}
+		cmd := command(t, dir, append(args, "--rate-keys=3000")...)
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		going := regexp.MustCompile(`"done":false.*"read":[1-9]`)
-		waitFor(t, "a checkpoint with keys", func() bool {
-			kept, _ := os.ReadFile(filepath.Join(dir, "kept", "checkpoint.json"))
-			return going.Match(kept)
+		found := regexp.MustCompile(`"done":false.*"failed":[1-9]`)
+		waitFor(t, "a checkpoint with differences", func() bool {
+			saved, _ := os.ReadFile(filepath.Join(dir, kept, "checkpoint.json"))
+			return found.Match(saved)
 		})
-		_ = cmd.Process.Signal(os.Interrupt)
+		if tc.kill {
+			_ = cmd.Process.Kill()
+		} else {
+			_ = cmd.Process.Signal(os.Interrupt)
+		}
 		_ = cmd.Wait() // the exit code says it
-		first := result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
-		first.want(t, 75, "interrupted")
+		if first := (result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}); !tc.kill {
+			first.want(t, 75, "interrupted")
+		}
+		if tc.restart {
+			if _, err := c.Nodes[1].Save(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Nodes[1].Restart(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "the cluster", func() bool {
+				return !slices.ContainsFunc(c.Nodes, func(n *sandbox.Server) bool {
+					info, err := n.Client().ClusterInfo(t.Context()).Result()
+					return err != nil || !strings.Contains(info, "cluster_state:ok")
+				})
+			})
+		}
 		r := slotferry(t, dir, args...)
-		found, sum := r.lines(t)
-		if r.code != 3 || !slices.Equal(found, []string{"missing key:00000100", "missing key:00003100"}) || !sum.Resumed || sum.Compared < 4000 {
-			t.Errorf("%s: %q, %+v\n%s", from, found, sum, r.stderr)
+		got, sum := r.lines(t)
+		if r.code != 3 || !slices.Equal(got, want) || sum.Differences != int64(len(want)) || !sum.Resumed || sum.Compared < 4000 {
+			t.Errorf("%s: %d differences by name, want %d; %+v\n%.300q\n%s", tc.name, len(got), len(want), sum, got, r.stderr)
 		}
 	}
 }
