@@ -32,9 +32,10 @@ var ErrFailedKeys = errors.New("some keys could not be written")
 
 // Source yields records in order, from any position it has marked.
 type Source interface {
-	// Inspect says what the source is and what stands in the way of reading it;
-	// with survey it may read all of it once, to know what is in there.
-	Inspect(ctx context.Context, survey bool) (preflight.Source, preflight.Findings)
+	// Inspect says what the source is and what stands in the way of reading it.
+	Inspect(ctx context.Context) (preflight.Source, preflight.Findings)
+	// Survey may read all of the source once, and adds what is in there.
+	Survey(ctx context.Context, facts *preflight.Source) preflight.Findings
 	Stream(ctx context.Context, from record.Position, sink record.Sink) error
 }
 

@@ -33,8 +33,9 @@ func (j *Job) Plan(ctx context.Context, o PlanOptions) (*report.Plan, error) {
 		o.Memory = 64 << 20
 	}
 	var found preflight.Findings
+	source := j.lookAtSource(ctx)
 	targetWell := j.opts.Target == nil || j.lookAtTarget(ctx, &found)
-	sourceWell := j.lookAtSource(ctx, &found, true)
+	sourceWell := source.done(true, &found)
 	if context.Cause(ctx) != nil {
 		return nil, ErrInterrupted
 	}

@@ -28,11 +28,12 @@ func (e *MidwayError) Blocked() bool { return false }
 // in the way at once.
 func (j *Job) preflight(ctx context.Context) error {
 	var found preflight.Findings
+	source := j.lookAtSource(ctx)
 	targetWell := j.lookAtTarget(ctx, &found)
 	if j.opts.OpenStore != nil && !found.Has("target_unreachable", "target_auth", "target_not_cluster") {
 		j.openStore(ctx, &found)
 	}
-	sourceWell := j.lookAtSource(ctx, &found, !j.resumed)
+	sourceWell := source.done(!j.resumed, &found)
 	if context.Cause(ctx) != nil {
 		return ErrInterrupted
 	}
@@ -64,12 +65,48 @@ func (j *Job) lookAtTarget(ctx context.Context, found *preflight.Findings) bool 
 	return len(part.Blockers()) == 0
 }
 
-// lookAtSource is lookAtTarget for the source.
-func (j *Job) lookAtSource(ctx context.Context, found *preflight.Findings, survey bool) bool {
-	facts, part := j.opts.Source.Inspect(ctx, survey)
-	j.source = facts
-	*found = append(*found, part...)
-	return len(part.Blockers()) == 0
+// sourceLook is a look at the source that goes on beside other work: the survey
+// of a large file takes as long as many round trips to a far target.
+type sourceLook struct {
+	job      *Job
+	skip     context.CancelFunc // ends the survey
+	ended    chan struct{}
+	facts    preflight.Source
+	found    preflight.Findings
+	surveyed preflight.Source   // facts with those of the survey
+	more     preflight.Findings // of the survey
+}
+
+// lookAtSource begins to look.
+func (j *Job) lookAtSource(ctx context.Context) *sourceLook {
+	l := &sourceLook{job: j, ended: make(chan struct{})}
+	surveying, skip := context.WithCancel(ctx)
+	l.skip = skip
+	go func() {
+		defer close(l.ended)
+		l.facts, l.found = j.opts.Source.Inspect(ctx)
+		l.surveyed = l.facts
+		if len(l.found.Blockers()) == 0 && surveying.Err() == nil {
+			l.more = j.opts.Source.Survey(surveying, &l.surveyed)
+		}
+	}()
+	return l
+}
+
+// done waits for the look and takes what it saw, that of the survey only if it
+// is wanted: a resumed job knows it already. It reports whether nothing blocks.
+func (l *sourceLook) done(survey bool, found *preflight.Findings) bool {
+	if !survey {
+		l.skip()
+	}
+	<-l.ended
+	l.skip()
+	if survey {
+		l.facts, l.found = l.surveyed, append(l.found, l.more...)
+	}
+	l.job.source = l.facts
+	*found = append(*found, l.found...)
+	return len(l.found.Blockers()) == 0
 }
 
 // openStore opens the checkpoint and decides whether the job goes on from it.

@@ -198,11 +198,22 @@ const ProbeKey = "slotferry:probe"
 // that a careful operator does not give.
 func Denied(ctx context.Context, c *redis.Client, probes []Probe) (denied, onKey []string, err error) {
 	pipe := c.Pipeline()
+	answer := Try(ctx, pipe, probes)
+	_, _ = pipe.Exec(ctx) // each command's own error counts
+	return answer()
+}
+
+// Try is Denied among other commands: the function it returns reads the answers,
+// once the pipeline is executed.
+func Try(ctx context.Context, pipe redis.Pipeliner, probes []Probe) func() (denied, onKey []string, err error) {
 	answers := make([]*redis.Cmd, len(probes))
 	for i, p := range probes {
 		answers[i] = pipe.Do(ctx, p.Args...)
 	}
-	_, _ = pipe.Exec(ctx) // each command's own error counts
+	return func() (denied, onKey []string, err error) { return refusals(probes, answers) }
+}
+
+func refusals(probes []Probe, answers []*redis.Cmd) (denied, onKey []string, err error) {
 	for i, p := range probes {
 		e := answers[i].Err()
 		var reply redis.Error

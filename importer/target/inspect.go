@@ -87,6 +87,8 @@ func (c *Cluster) inspectMaster(ctx context.Context, m preflight.Master) masterV
 	pipe := client.Pipeline()
 	server, keys := preflight.Ask(ctx, pipe), pipe.DBSize(ctx)
 	limit, info := pipe.ConfigGet(ctx, "proto-max-bulk-len"), pipe.ClusterInfo(ctx)
+	probes := c.rights()
+	refused := preflight.Try(ctx, pipe, probes)
 	_, _ = pipe.Exec(ctx) // each command's own error counts
 	if v.Server, v.err = server(); v.err != nil {
 		return v
@@ -98,9 +100,11 @@ func (c *Cluster) inspectMaster(ctx context.Context, m preflight.Master) masterV
 	if n, err := strconv.ParseInt(limit.Val()["proto-max-bulk-len"], 10, 64); err == nil && n > 0 {
 		v.maxBulk = n
 	}
-	if v.err = c.rights(ctx, client, &v.Master, &v.found); v.err != nil {
+	denied, onKey, err := refused()
+	if v.err = err; err != nil {
 		return v
 	}
+	c.judgeRights(&v.Master, probes, denied, onKey, &v.found)
 	if s := v.Server; c.writes() && s.MaxMemory > 0 && s.Policy != "" && s.Policy != "noeviction" {
 		v.found.Warn("eviction", "CONFIG SET maxmemory-policy noeviction for the time of the import",
 			"%s evicts keys when it is full (maxmemory-policy %s): what was copied could vanish", m.Addr, s.Policy)
@@ -114,48 +118,57 @@ const topologyRights = "+asking +cluster|slots +cluster|info +cluster|nodes +inf
 
 func (c *Cluster) writes() bool { return !c.opts.ReadOnly || c.opts.Repair }
 
-// rights asks for every command that the job needs.
-func (c *Cluster) rights(ctx context.Context, client *redis.Client, m *preflight.Master, found *preflight.Findings) error {
-	var probes []preflight.Probe
-	words, does := "", "read"
+// rights are the commands that the job needs, of the server's version or an
+// older one.
+func (c *Cluster) rights() (probes []preflight.Probe) {
 	ask := func(word string, args ...any) {
-		words += " +" + strings.ToLower(word)
 		probes = append(probes, preflight.Probe{Command: word, Args: append([]any{word}, args...)})
 	}
 	if c.opts.ReadOnly {
 		ask("DUMP", preflight.ProbeKey)
-		if m.Server.Version.AtLeast(7, 0) { // a server refuses a rule with commands that it does not know
-			ask("PEXPIRETIME", preflight.ProbeKey)
-		} else {
-			ask("PTTL", preflight.ProbeKey)
-		}
+		ask("PEXPIRETIME", preflight.ProbeKey)
+		ask("PTTL", preflight.ProbeKey)
 		ask("TYPE", preflight.ProbeKey)
 		ask("SCAN", "0", "COUNT", "1")
 	}
 	if c.writes() {
-		does = "write"
 		ask("RESTORE", preflight.ProbeKey, "0", "", "REPLACE")
 	}
 	if c.opts.ReadOnly && c.opts.Repair {
 		ask("UNLINK", preflight.ProbeKey)
 	}
-	denied, onKey, err := preflight.Denied(ctx, client, probes)
-	if err != nil {
-		return err
+	return probes
+}
+
+// judgeRights says which of the probes a master refused.
+func (c *Cluster) judgeRights(m *preflight.Master, probes []preflight.Probe, denied, onKey []string, found *preflight.Findings) {
+	unused := "PTTL"
+	if !m.Server.Version.AtLeast(7, 0) { // a server refuses a rule with commands that it does not know
+		unused = "PEXPIRETIME"
 	}
+	needless := func(command string) bool { return command == unused }
+	denied, onKey = slices.DeleteFunc(denied, needless), slices.DeleteFunc(onKey, needless)
 	if len(denied) > 0 {
+		words := ""
+		for _, p := range probes {
+			if !needless(p.Command) {
+				words += " +" + strings.ToLower(p.Command)
+			}
+		}
 		found.Block("target_rights", "ACL SETUSER <user> ~*"+words+" "+topologyRights+", on every node",
 			"the user may not run %s on %s", strings.Join(denied, ", "), m.Addr)
 	}
 	if len(onKey) == 0 {
-		return nil
+		return
 	}
-	remedy := "a key outside the user's patterns stops the run; ~* allows all"
+	does, remedy := "read", "a key outside the user's patterns stops the run; ~* allows all"
+	if c.writes() {
+		does = "write"
+	}
 	if c.opts.ReadOnly {
 		remedy = "keys outside the user's patterns can't be compared; ~* allows all, or choose with --include"
 	}
 	found.Warn("target_key_rights", remedy, "the user of %s may not %s every key (tried %q)", m.Addr, does, preflight.ProbeKey)
-	return nil
 }
 
 // ownKeys returns how many of a node's few keys are checkpoints of this tool,

@@ -253,7 +253,7 @@ type naming func(ctx context.Context, visit func(db int, key []byte) error) erro
 func (x *comparison) open(keys *choice.Choice, o *verify.Options) (streaming, naming) {
 	if x.file != "" {
 		s := rdb.New(rdb.Options{Path: x.file, Choice: keys})
-		_, found := s.Inspect(x.t.Context(), false)
+		_, found := s.Inspect(x.t.Context())
 		if len(found.Blockers()) > 0 {
 			x.t.Fatal(found)
 		}
@@ -261,7 +261,7 @@ func (x *comparison) open(keys *choice.Choice, o *verify.Options) (streaming, na
 	}
 	s := scan.New(scan.Options{Endpoint: endpoint.Endpoint{Addr: x.source.Addr}, Choice: keys})
 	x.t.Cleanup(func() { _ = s.Close() })
-	if _, found := s.Inspect(x.t.Context(), false); len(found.Blockers()) > 0 {
+	if _, found := s.Inspect(x.t.Context()); len(found.Blockers()) > 0 {
 		x.t.Fatal(found)
 	}
 	o.Live = live{s}

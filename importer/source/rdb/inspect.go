@@ -22,10 +22,8 @@ import (
 // identity. The end bears the checksum of the whole file.
 const headBytes = 64 << 10
 
-// Inspect opens the source and says what it is. With survey a file is walked
-// once without its values being read, which tells how many keys each database
-// has, and of which types; of a stream only the beginning is looked at.
-func (s *Source) Inspect(ctx context.Context, survey bool) (preflight.Source, preflight.Findings) {
+// Inspect opens the source and says what it is, by its beginning.
+func (s *Source) Inspect(ctx context.Context) (preflight.Source, preflight.Findings) {
 	var found preflight.Findings
 	facts := preflight.Source{Text: s.name, Once: s.stream != nil}
 	head, err := s.open(ctx, &facts)
@@ -46,9 +44,6 @@ func (s *Source) Inspect(ctx context.Context, survey bool) (preflight.Source, pr
 	facts.RDB = s.header.Version
 	facts.Measure = preflight.MeasureSerialized
 	introduction(w, &facts)
-	if survey && s.file != nil {
-		s.survey(ctx, &facts, &found)
-	}
 	return facts, found
 }
 
@@ -127,9 +122,13 @@ func (s *Source) peek(ctx context.Context) (head []byte, err error) {
 	}
 }
 
-// survey counts the keys of each database. Damage is told but does not block:
-// what comes before it can still be imported.
-func (s *Source) survey(ctx context.Context, facts *preflight.Source, found *preflight.Findings) {
+// Survey walks a file once without its values being read, and adds how many keys
+// each database has, and of which types. Damage is told but does not block: what
+// comes before it can still be imported. Of a stream it learns nothing.
+func (s *Source) Survey(ctx context.Context, facts *preflight.Source) (found preflight.Findings) {
+	if s.file == nil {
+		return nil
+	}
 	c := s.opts.Choice
 	keys := map[int]int64{}
 	facts.ModuleTypes = map[string]int64{}
@@ -175,14 +174,14 @@ func (s *Source) survey(ctx context.Context, facts *preflight.Source, found *pre
 	facts.Survey = sum
 	if cause := context.Cause(ctx); cause != nil {
 		found.Block("interrupted", "", "%v", cause)
-		return
+		return found
 	}
 	if err != nil {
 		found.Warn("source_damaged", "what comes before is imported, then the run fails; get a sound copy if there is one", "%v", err)
 	}
 	if names.Full() {
 		found.Block("collisions_unknown", "choose a prefix that few keys begin with", "too many keys could get the same new name to look at them all")
-		return
+		return found
 	}
 	if !names.Empty() {
 		err := s.look(ctx, false, func(e *rdbparse.Entry) error {
@@ -195,6 +194,7 @@ func (s *Source) survey(ctx context.Context, facts *preflight.Source, found *pre
 			found.Block("interrupted", "", "%v", cause)
 		}
 	}
+	return found
 }
 
 // look walks the whole file once, without checksum and values.

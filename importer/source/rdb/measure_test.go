@@ -73,12 +73,22 @@ func stream(t *testing.T, o rdb.Options) (*measures, error) {
 	t.Helper()
 	s := rdb.New(o)
 	defer s.Close()
-	facts, found := s.Inspect(t.Context(), false)
+	facts, found := s.Inspect(t.Context())
 	if len(found) > 0 || facts.Measure != preflight.MeasureSerialized || !s.Exact() {
 		t.Fatalf("%+v, %+v", facts, found)
 	}
 	m := &measures{t: t, vendor: s.Vendor, measured: o.Measure, keys: map[string]int{}, survey: preflight.Survey{Vendor: s.Vendor(), Types: map[byte]int64{}}}
 	return m, s.Stream(t.Context(), record.Position{}, m)
+}
+
+// look inspects a source and all of its keys.
+func look(t *testing.T, s *rdb.Source) (preflight.Source, preflight.Findings) {
+	t.Helper()
+	facts, found := s.Inspect(t.Context())
+	if len(found.Blockers()) > 0 {
+		return facts, found
+	}
+	return facts, append(found, s.Survey(t.Context(), &facts)...)
 }
 
 // fixtures are files of all servers, and one with large values.
@@ -152,7 +162,7 @@ func TestSurvey(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := rdb.New(rdb.Options{Path: path, Choice: all(t)})
-		facts, found := s.Inspect(t.Context(), true)
+		facts, found := look(t, s)
 		_ = s.Close()
 		if len(found) > 0 || facts.Survey == nil || !reflect.DeepEqual(*facts.Survey, whole.survey) {
 			t.Errorf("%s: %+v, want %+v; %+v", path, facts.Survey, whole.survey, found)
@@ -185,7 +195,7 @@ func TestInspectStream(t *testing.T) {
 	}
 	for _, n := range []int{len(data), 9, 30, 50, 80, 120} { // the rest doesn't come
 		s := rdb.New(rdb.Options{Stream: bytes.NewReader(data[:n]), Choice: all(t)})
-		facts, found := s.Inspect(t.Context(), true)
+		facts, found := look(t, s)
 		if len(found) > 0 || s.Vendor() != rdbparse.Valkey || facts.Survey != nil || !facts.Once || facts.Version != "valkey 9.1.2" && n > 30 {
 			t.Errorf("%d bytes: %+v, %+v", n, facts, found)
 		}
@@ -217,7 +227,7 @@ func TestNames(t *testing.T) {
 			}
 		}
 		s := rdb.New(rdb.Options{Path: path, Choice: c})
-		if _, found := s.Inspect(t.Context(), false); len(found) > 0 {
+		if _, found := s.Inspect(t.Context()); len(found) > 0 {
 			t.Fatal(found)
 		}
 		got := map[string]int{}

@@ -123,7 +123,7 @@ func read(ctx context.Context, t *testing.T, path string, stream bool, from reco
 	}
 	s := rdb.New(o)
 	defer s.Close()
-	if _, found := s.Inspect(t.Context(), false); len(found.Blockers()) > 0 {
+	if _, found := s.Inspect(t.Context()); len(found.Blockers()) > 0 {
 		t.Fatal(found)
 	}
 	return s.Stream(ctx, from, sink)
@@ -225,7 +225,7 @@ func TestReadError(t *testing.T) {
 	s := rdb.New(rdb.Options{
 		Stream: io.MultiReader(bytes.NewReader(data[:200_000]), iotest.ErrReader(lost)), Choice: all(t), MaxValue: 1 << 20,
 	})
-	if _, found := s.Inspect(t.Context(), true); len(found) > 0 {
+	if _, found := look(t, s); len(found) > 0 {
 		t.Fatal(found)
 	}
 	sink := &notes{t: t}
@@ -236,7 +236,7 @@ func TestReadError(t *testing.T) {
 		t.Errorf("%d records, the last mark is after %d", len(sink.records), last.records)
 	}
 	head := rdb.New(rdb.Options{Stream: iotest.ErrReader(lost), Choice: all(t)})
-	if _, found := head.Inspect(t.Context(), true); !found.Has("source_unreadable") {
+	if _, found := look(t, head); !found.Has("source_unreadable") {
 		t.Errorf("found %+v", found)
 	}
 }
@@ -247,7 +247,7 @@ func TestInspect(t *testing.T) {
 	inspect := func(path string) (ids []string, keys map[int]int64) {
 		s := rdb.New(rdb.Options{Path: path, Choice: all(t)})
 		defer s.Close()
-		facts, found := s.Inspect(t.Context(), true)
+		facts, found := look(t, s)
 		if len(found) > 0 {
 			t.Fatal(found)
 		}

@@ -26,7 +26,7 @@ func BenchmarkScan(b *testing.B) {
 			}
 			s := scan.New(scan.Options{Endpoint: endpoint.Endpoint{Addr: addr}, Choice: keys})
 			defer func() { _ = s.Close() }()
-			if _, found := s.Inspect(b.Context(), false); len(found.Blockers()) > 0 {
+			if _, found := s.Inspect(b.Context()); len(found.Blockers()) > 0 {
 				b.Fatal(found)
 			}
 			b.ReportAllocs()

@@ -14,9 +14,8 @@ import (
 )
 
 // Inspect connects to the server and says what it is and what stands in the
-// way of reading it. With survey the names of all keys are read once if renamed
-// keys could collide.
-func (s *Source) Inspect(ctx context.Context, survey bool) (preflight.Source, preflight.Findings) {
+// way of reading it.
+func (s *Source) Inspect(ctx context.Context) (preflight.Source, preflight.Findings) {
 	var found preflight.Findings
 	name := s.opts.Endpoint.String()
 	facts := preflight.Source{Text: name, IDs: []string{name}}
@@ -59,12 +58,15 @@ func (s *Source) Inspect(ctx context.Context, survey bool) (preflight.Source, pr
 	}
 	s.functions(ctx, &found)
 	facts.Libraries = len(s.libs)
-	if survey && len(found.Blockers()) == 0 {
-		if err := s.collisions(ctx, &facts, &found); err != nil {
-			found.Block("source_unreachable", "", "reading the names of keys from %s: %v", name, err)
-		}
-	}
 	return facts, found
+}
+
+// Survey reads the names of all keys if renamed ones could collide.
+func (s *Source) Survey(ctx context.Context, facts *preflight.Source) (found preflight.Findings) {
+	if err := s.collisions(ctx, facts, &found); err != nil {
+		found.Block("source_unreachable", "", "reading the names of keys from %s: %v", facts.Text, err)
+	}
+	return found
 }
 
 // rights asks for every command that the scan needs.

@@ -50,7 +50,7 @@ func open(t *testing.T, o scan.Options) (*scan.Source, preflight.Source, preflig
 	}
 	s := scan.New(o)
 	t.Cleanup(func() { _ = s.Close() })
-	facts, found := s.Inspect(t.Context(), false)
+	facts, found := s.Inspect(t.Context())
 	if len(found.Blockers()) > 0 {
 		t.Fatal(found)
 	}

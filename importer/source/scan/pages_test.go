@@ -132,7 +132,7 @@ func TestEveryKeyOnce(t *testing.T) {
 					s := scan.New(scan.Options{
 						Endpoint: endpoint.Endpoint{Addr: addr}, Choice: keys, Count: []int{1000, 50, 10, 3, 1, 20, 2}[seed],
 					})
-					if _, found := s.Inspect(t.Context(), false); len(found.Blockers()) > 0 {
+					if _, found := s.Inspect(t.Context()); len(found.Blockers()) > 0 {
 						t.Fatal(found)
 					}
 					if err := s.Stream(t.Context(), l.pos, l); err != nil && !errors.Is(err, errCut) {
@@ -202,7 +202,7 @@ func TestNoTouch(t *testing.T) {
 	s := scan.New(scan.Options{Endpoint: endpoint.Endpoint{Addr: server.Addr}, Choice: keys})
 	defer s.Close()
 	for range 30 {
-		s.Inspect(ctx, false)
+		s.Inspect(ctx)
 		if err := s.Stream(ctx, record.Position{}, &ledger{t: t, certain: map[string]int{}}); err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +228,7 @@ func TestCancel(t *testing.T) {
 	keys, _ := choice.New(choice.Options{})
 	s := scan.New(scan.Options{Endpoint: endpoint.Endpoint{Addr: server.Addr}, Choice: keys, Count: 20})
 	defer s.Close()
-	s.Inspect(t.Context(), false)
+	s.Inspect(t.Context())
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	l := &ledger{t: t, certain: map[string]int{}}
