@@ -4,6 +4,7 @@
 package record
 
 import (
+	"context"
 	"errors"
 	"io"
 )
@@ -41,6 +42,13 @@ type Record struct {
 	ExpireAt int64             // Unix milliseconds; 0 means no expiry
 	Fate     Fate
 	Reason   string // for Refused
+
+	// Build, instead of Value and Large, emits the native commands that make the
+	// value under a name which holds nothing, and returns the key's expiry. It may
+	// be called again after an error, from any goroutine, also after the sink has
+	// returned. ErrGone means that the key is no more, ErrChanged that it was
+	// written to meanwhile, so that what was emitted is of no use.
+	Build func(ctx context.Context, name []byte, emit func(words [][]byte) error) (expireAt int64, err error)
 
 	Measure Measure // instead of Value and Large, from a source that only measures
 }
@@ -97,6 +105,12 @@ type Sink interface {
 	// Mark says that the next record comes after pos.
 	Mark(pos Position) error
 }
+
+// What Build returns beside errors of the connection.
+var (
+	ErrGone    = errors.New("the key is gone")
+	ErrChanged = errors.New("the key was written to while its value was read")
+)
 
 // ErrPatience marks an error after which the same command goes on where it
 // stopped: a server gave no good answer for too long.
