@@ -59,33 +59,38 @@ func (d *decoder) set(typ byte) [][]byte {
 	return d.strs()
 }
 
-// intset: 4 bytes width, 4 bytes count, integers (src/intset.c).
 func (d *decoder) intset(b []byte) [][]byte {
+	set := make([][]byte, 0, min(len(b)/2, firstRoom))
+	d.eachInteger(b, func(member []byte) { set = append(set, member) })
+	return set
+}
+
+// eachInteger reads an intset: 4 bytes width, 4 bytes count, integers
+// (src/intset.c).
+func (d *decoder) eachInteger(b []byte, take func(member []byte)) {
 	if d.err != nil {
-		return nil
+		return
 	}
 	if len(b) < 8 {
 		d.corrupt("an intset of %d bytes", len(b))
-		return nil
+		return
 	}
 	width, count := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
 	b = b[8:]
 	if width != 2 && width != 4 && width != 8 || uint64(len(b)) != uint64(count)*uint64(width) {
 		d.corrupt("an intset of %d integers of %d bytes in %d", count, width, len(b))
-		return nil
+		return
 	}
-	set := make([][]byte, count)
-	for i := range set {
-		switch p := b[i*int(width):]; width {
+	for ; len(b) > 0; b = b[width:] {
+		switch width {
 		case 2:
-			set[i] = d.decimal(int64(int16(binary.LittleEndian.Uint16(p))))
+			take(d.decimal(int64(int16(binary.LittleEndian.Uint16(b)))))
 		case 4:
-			set[i] = d.decimal(int64(int32(binary.LittleEndian.Uint32(p))))
+			take(d.decimal(int64(int32(binary.LittleEndian.Uint32(b)))))
 		default:
-			set[i] = d.decimal(int64(binary.LittleEndian.Uint64(p)))
+			take(d.decimal(int64(binary.LittleEndian.Uint64(b))))
 		}
 	}
-	return set
 }
 
 func (d *decoder) hash(v rdbparse.Vendor, typ byte) []Field {
@@ -153,13 +158,18 @@ func (d *decoder) valkeyHash() []Field {
 	})
 }
 
-// zipmap: 1 byte count, then names and values in turn, 0xff. Each has its length
-// in front, in 1 or 5 bytes; values say then how many bytes behind them are
-// unused (src/zipmap.c).
 func (d *decoder) zipmap(b []byte) (hash []Field) {
+	d.eachZipmapField(b, func(f Field) { hash = append(hash, f) })
+	return hash
+}
+
+// eachZipmapField reads a zipmap: 1 byte count, then names and values in turn,
+// 0xff. Each has its length in front, in 1 or 5 bytes; values say then how many
+// bytes behind them are unused (src/zipmap.c).
+func (d *decoder) eachZipmapField(b []byte, take func(Field)) {
 	const end = 0xff
 	if d.err != nil {
-		return nil
+		return
 	}
 	m := decoder{data: b}
 	m.byte() // the count, which may be unknown
@@ -173,7 +183,9 @@ func (d *decoder) zipmap(b []byte) (hash []Field) {
 		unused := m.byte()
 		f.Value = m.take(size)
 		m.take(uint64(unused))
-		hash = append(hash, f)
+		if m.err == nil {
+			take(f)
+		}
 	}
 	if left := len(b) - m.pos; left > 0 {
 		m.corrupt("%d bytes too many", left)
@@ -181,7 +193,6 @@ func (d *decoder) zipmap(b []byte) (hash []Field) {
 	if m.err != nil {
 		d.err = m.err
 	}
-	return hash
 }
 
 func (d *decoder) zipmapLength(first byte) uint64 {
@@ -215,17 +226,23 @@ func (d *decoder) zset(typ byte) []Member {
 func (p packed) members() []Member {
 	zset := make([]Member, 0, min(p.room()/2, firstRoom))
 	for name := p.text(); name != nil; name = p.text() {
-		score, ok := p.next()
-		m := Member{Name: name, Score: float64(score.integer)}
-		switch {
-		case !ok:
-			p.d.corrupt("packed elements end too early")
-		case score.text != nil:
-			m.Score = p.d.score(score.text)
-		}
+		m := Member{Name: name, Score: p.score()}
 		zset = append(zset, m)
 	}
 	return zset
+}
+
+// score gives the next element where it has to be a score.
+func (p *packed) score() float64 {
+	e, ok := p.next()
+	switch {
+	case !ok:
+		p.d.corrupt("packed elements end too early")
+		return 0
+	case e.text != nil:
+		return p.d.score(e.text)
+	}
+	return float64(e.integer)
 }
 
 // textScore reads 1 byte length and text; the highest lengths are words.

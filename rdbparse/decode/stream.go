@@ -3,7 +3,6 @@ package decode
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"slices"
 )
@@ -97,7 +96,7 @@ func (d *decoder) stream(revision int) *Stream {
 		if d.err == nil && len(key) != 16 {
 			d.corrupt("a stream node's ID of %d bytes", len(key))
 		}
-		s.Entries = d.node(s.Entries, key, d.str())
+		d.node(key, d.str(), func(e Entry) { s.Entries = append(s.Entries, e) })
 	}
 	s.Length, s.LastID = d.length(), d.numberID()
 	if revision >= 2 {
@@ -116,26 +115,22 @@ func (d *decoder) numberID() ID { return ID{Ms: d.length(), Seq: d.length()} }
 // rawID reads an ID in 16 bytes.
 func (d *decoder) rawID() ID {
 	if p := d.take(16); p != nil {
-		return bigID(p)
+		return BigID(p)
 	}
 	return ID{}
 }
 
-func bigID(p []byte) ID {
-	return ID{binary.BigEndian.Uint64(p), binary.BigEndian.Uint64(p[8:])}
-}
-
-// node appends the entries of one listpack: first entries, deleted ones, n,
+// node gives the entries of one listpack: first entries, deleted ones, n,
 // n names, 0; then for each entry flags, what its ID is more than the node's,
 // its fields, and how many elements that were (src/t_stream.c). An entry that
 // has the same names as the node gives only the values.
-func (d *decoder) node(entries []Entry, key, listpack []byte) []Entry {
+func (d *decoder) node(key, listpack []byte, take func(Entry)) {
 	const deleted, sameNames = 1, 2
 	p := d.listpack(listpack)
 	if d.err != nil {
-		return entries
+		return
 	}
-	base := bigID(key)
+	base := BigID(key)
 	p.integer()
 	p.integer()
 	names := make([][]byte, p.count(1))
@@ -146,7 +141,7 @@ func (d *decoder) node(entries []Entry, key, listpack []byte) []Entry {
 	for {
 		flags, ok := p.next()
 		if !ok {
-			return entries
+			return
 		}
 		e := Entry{ID: ID{base.Ms + uint64(p.integer()), base.Seq + uint64(p.integer())}}
 		same := flags.integer&sameNames != 0
@@ -157,7 +152,7 @@ func (d *decoder) node(entries []Entry, key, listpack []byte) []Entry {
 			d.corrupt("a stream entry of %d fields goes beyond the end", n)
 		}
 		if d.err != nil {
-			return entries
+			return
 		}
 		e.Fields = make([][]byte, 2*n)
 		for i := range n {
@@ -169,8 +164,8 @@ func (d *decoder) node(entries []Entry, key, listpack []byte) []Entry {
 			e.Fields[2*i+1] = p.must()
 		}
 		p.integer()
-		if flags.integer&deleted == 0 {
-			entries = append(entries, e)
+		if d.err == nil && flags.integer&deleted == 0 {
+			take(e)
 		}
 	}
 }
