@@ -30,6 +30,7 @@ func (v *values) credentials(side string, e *endpoint.Endpoint) {
 	switch {
 	case file != "":
 		e.Password = v.passwordFile(side, file)
+		e.Rotating = rotating(file, e.Password)
 	case asked || e.Password != "":
 	default:
 		e.Password = v.text(side + "-password")
@@ -79,8 +80,7 @@ func (v *values) passwordFile(side, path string) string {
 		v.wrong(name, "a password is not read from standard input; use --%s-askpass, or write it to a file", side)
 		return ""
 	}
-	content, err := readLimited(path, maxPasswordBytes)
-	var password string
+	password, err := readPassword(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		v.wrong(name, "there is no such file; it takes the path of a file that holds the password")
@@ -89,14 +89,36 @@ func (v *values) passwordFile(side, path string) string {
 	case err != nil:
 		v.wrong(name, "the file cannot be read: %v", withoutPath(err))
 	default:
-		// One line end is the editor's, everything else the password's.
-		password = strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
 		if password == "" {
 			v.wrong(name, "the file is empty; write the password into it")
 		}
 		v.warnReadable(path, "the password of the "+side+" is in it")
 	}
 	return password
+}
+
+func readPassword(path string) (string, error) {
+	content, err := readLimited(path, maxPasswordBytes)
+	// One line end is the editor's, everything else the password's.
+	return strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r"), err
+}
+
+// rotating lets a password be changed during the run: its file is read again for
+// every connection. A pipe can be read once only.
+func rotating(path, password string) *endpoint.Rotating {
+	isFile := func() bool {
+		info, err := os.Stat(path)
+		return err == nil && info.Mode().IsRegular()
+	}
+	if !isFile() {
+		return nil
+	}
+	return endpoint.NewRotating(password, func() (string, error) {
+		if !isFile() {
+			return "", os.ErrNotExist
+		}
+		return readPassword(path)
+	})
 }
 
 // warnReadable warns when everybody can read a file with a secret.

@@ -52,7 +52,8 @@ func (e *AuthError) advice() string {
 // DialTimeout. Nothing else is sent: no HELLO, no CLIENT SETINFO, and without
 // credentials nothing at all, so that a server which wants some says NOAUTH to
 // the first command only. A refusal is an *AuthError; other errors wrap the
-// network's or the context's own.
+// network's or the context's own. With a Rotating password a refusal by a
+// server that has taken one before is such another error: it will pass.
 func (e Endpoint) Dial(ctx context.Context) (net.Conn, error) {
 	conn, err := e.dial(ctx)
 	if err == nil {
@@ -96,6 +97,9 @@ func (e Endpoint) dial(ctx context.Context) (net.Conn, error) {
 
 // auth sends AUTH if there are credentials and reads the reply.
 func (e Endpoint) auth(ctx context.Context, conn net.Conn) error {
+	if e.Rotating != nil {
+		e.Password = e.Rotating.now()
+	}
 	if e.Username == "" && e.Password == "" {
 		return nil
 	}
@@ -119,7 +123,12 @@ func (e Endpoint) auth(ctx context.Context, conn net.Conn) error {
 	}
 	switch {
 	case line == "+OK":
+		if e.Rotating != nil {
+			e.Rotating.taken(e.Addr)
+		}
 		return nil
+	case wrongPassword(line) && e.Rotating != nil && e.Rotating.between(e.Addr):
+		return fmt.Errorf("AUTH: %s: this server has taken the password before; waiting until the password file has the new one", line[1:])
 	case strings.HasPrefix(line, "-") && transient(line[1:]):
 		return fmt.Errorf("AUTH: %s", line[1:])
 	case strings.HasPrefix(line, "-"):
@@ -139,6 +148,12 @@ func (e Endpoint) authFailed(ctx context.Context, err error) error {
 	default:
 		return fmt.Errorf("AUTH: %w", err)
 	}
+}
+
+// wrongPassword tells whether a reply refuses the password; the second form is
+// that of servers before 6.0.
+func wrongPassword(reply string) bool {
+	return strings.HasPrefix(reply, "-WRONGPASS") || strings.HasPrefix(reply, "-ERR invalid password")
 }
 
 // transient tells whether an error reply is about the server's state and not

@@ -32,6 +32,10 @@ type Endpoint struct {
 	// with "nopass" wants it.
 	Username, Password string
 
+	// Rotating stands for a password that may change during the run; nil: it is
+	// Password all the time.
+	Rotating *Rotating
+
 	TLS         *tls.Config   // nil: plain text; never changed
 	DialTimeout time.Duration // for the connection, TLS and AUTH together; 5 s
 }
