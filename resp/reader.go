@@ -268,25 +268,26 @@ func unexpected(err error) error {
 	return err
 }
 
+// parseInt reads a number of 64 bits.
 func parseInt(b []byte) (int64, bool) {
 	neg := len(b) > 0 && b[0] == '-'
 	if neg {
 		b = b[1:]
 	}
-	if len(b) == 0 || len(b) > 18 {
+	if len(b) == 0 || len(b) > 19 {
 		return 0, false
 	}
-	var n int64
+	var n uint64 // 19 digits fit
 	for _, c := range b {
 		if c < '0' || c > '9' {
 			return 0, false
 		}
-		n = n*10 + int64(c-'0')
+		n = n*10 + uint64(c-'0')
 	}
 	if neg {
-		n = -n
+		return -int64(n), n <= 1<<63
 	}
-	return n, true
+	return int64(n), n < 1<<63
 }
 
 func clip(b []byte) []byte { return b[:min(len(b), 64)] }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -57,6 +58,9 @@ func TestReader(t *testing.T) {
 		{"nothing", "", nil, io.EOF},
 		{"lines", "+OK\r\n-ERR no\r\n+\r\n+PONG\r\n", []string{"+OK", "-ERR no", "+", "+PONG"}, io.EOF},
 		{"numbers", ":0\r\n:-12\r\n:999999999999999999\r\n", []string{":0", ":-12", ":999999999999999999"}, io.EOF},
+		{"the largest numbers", ":9223372036854775807\r\n:-9223372036854775808\r\n", []string{":9223372036854775807", ":-9223372036854775808"}, io.EOF},
+		{"one above", ":9223372036854775808\r\n", nil, ErrProtocol},
+		{"one below", ":-9223372036854775809\r\n", nil, ErrProtocol},
 		{"bodies", "$3\r\na\r\n\r\n$0\r\n\r\n$-1\r\n", []string{`$3 "a\r\n" false`, `$0 "" false`, `$-1 "" true`}, io.EOF},
 		{"a large body", "$300000\r\n" + big + "\r\n+OK\r\n", []string{fmt.Sprintf("$300000 %q false", big), "+OK"}, io.EOF},
 		{"a body that is not held", "$400000\r\n" + big + big[:100_000] + "\r\n:1\r\n", []string{"$400000 skipped", ":1"}, io.EOF},
@@ -192,6 +196,7 @@ func TestOnFill(t *testing.T) {
 func FuzzReader(f *testing.F) {
 	for _, seed := range []string{
 		"+OK\r\n+OK\r\n-ERR no\r\n:5\r\n$3\r\nabc\r\n*2\r\n+a\r\n$-1\r\n", "$100\r\nabc", "*-1\r\n*0\r\n", "+OK\r\n+OKAY\r\n", "$536870912\r\n", "\r\n", "-\n",
+		":9223372036854775807\r\n:-9223372036854775808\r\n:10000000000000000000\r\n", "*3\r\n:1\r\n*0\r\n$2\r\n\r\n\r\n",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -211,6 +216,22 @@ func FuzzReader(f *testing.F) {
 			if err != nil || r.Skip(h) != nil {
 				return
 			}
+		}
+	})
+}
+
+// FuzzNumber compares with the standard library's reading, which takes a plus
+// sign as well.
+func FuzzNumber(f *testing.F) {
+	for _, seed := range []string{"0", "-1", "007", "9223372036854775807", "9223372036854775808", "-9223372036854775808", "-9223372036854775809", "+1", "-", "", "1 "} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, ok := parseInt([]byte(text))
+		want, err := strconv.ParseInt(text, 10, 64)
+		possible := err == nil && text[0] != '+' && len(strings.TrimPrefix(text, "-")) <= 19
+		if ok != possible || ok && got != want {
+			t.Errorf("%q is read as %d, %t; want %d, %v", text, got, ok, want, err)
 		}
 	})
 }
