@@ -2,7 +2,10 @@ package checkpoint
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -115,6 +118,37 @@ func FuzzDecode(f *testing.F) {
 		}
 		if c.Job == want.Job && !reflect.DeepEqual(c, want) && c.Source.Text == want.Source.Text {
 			t.Fatalf("altered unseen: %+v", c)
+		}
+	})
+}
+
+// FuzzBody has the right checksum over anything, which chance does not find.
+func FuzzBody(f *testing.F) {
+	for _, c := range []Checkpoint{sample(), {}} {
+		body, err := json.Marshal(c)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(body)
+	}
+	f.Add([]byte("null"))
+	f.Add([]byte(`{"job":"a","JOB":"b","state":{"position":{"offset":-1}}}`))
+	f.Add([]byte(`{"job":"\ud800","started":"0001-01-01T00:00:00Z","lives":{"":""}}`))
+	f.Add([]byte(`{"started":"2024-02-30T25:00:00+99:99","seconds":1e999,"runs":1.5}`))
+	f.Add([]byte("{} {}"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		sum := sha256.Sum256(body)
+		data := fmt.Appendf(nil, `{"slotferry_checkpoint":%d,"sha256":"%x","checkpoint":%s}`, Format, sum, body)
+		c, err := Decode(data)
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) {
+				t.Fatalf("not ErrDamaged: %v", err)
+			}
+			return
+		}
+		again, err := Decode(encoded(t, c))
+		if err != nil || !bytes.Equal(encoded(t, again), encoded(t, c)) {
+			t.Fatalf("%+v does not survive another round: %+v, %v", c, again, err)
 		}
 	})
 }
