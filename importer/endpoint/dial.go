@@ -84,7 +84,7 @@ func (e Endpoint) dial(ctx context.Context) (net.Conn, error) {
 		secure := tls.Client(conn, e.config())
 		if err := secure.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
-			return nil, fmt.Errorf("TLS handshake: %w%s", err, tlsAdvice(err))
+			return nil, fmt.Errorf("TLS handshake: %w%s", err, e.tlsAdvice(err))
 		}
 		conn = secure
 	}
@@ -145,6 +145,8 @@ func (e Endpoint) authFailed(ctx context.Context, err error) error {
 		return fmt.Errorf("no answer to AUTH: %w", context.Cause(ctx))
 	case errors.Is(err, io.EOF) && e.TLS == nil && e.Network != "unix":
 		return fmt.Errorf("AUTH: the server closed the connection (does it want TLS?): %w", err)
+	case e.TLS != nil: // with TLS 1.3 the server looks at certificates after the handshake
+		return fmt.Errorf("AUTH: %w%s", err, e.tlsAdvice(err))
 	default:
 		return fmt.Errorf("AUTH: %w", err)
 	}
@@ -184,8 +186,9 @@ func readLine(r io.Reader) (string, error) {
 	return "", fmt.Errorf("%w: a line of more than %d bytes", resp.ErrProtocol, maxReply)
 }
 
-func tlsAdvice(err error) string {
+func (e Endpoint) tlsAdvice(err error) string {
 	var (
+		remote    *net.OpError
 		header    tls.RecordHeaderError
 		authority x509.UnknownAuthorityError
 		hostname  x509.HostnameError
@@ -197,6 +200,10 @@ func tlsAdvice(err error) string {
 		return " (name the certificate authority of the server)"
 	case errors.As(err, &hostname):
 		return " (set the server name that its certificate bears)"
+	case strings.Contains(err.Error(), "protocol version"):
+		return " (TLS 1.2 is the oldest that is spoken here)"
+	case len(e.TLS.Certificates) == 0 && (errors.As(err, &remote) || errors.Is(err, io.EOF)):
+		return " (does the server want a client certificate? none is given)"
 	}
 	return ""
 }

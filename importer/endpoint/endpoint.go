@@ -80,9 +80,11 @@ func (e Endpoint) dialTimeout() time.Duration {
 	return defaultDialTimeout
 }
 
-// config is the TLS configuration for a handshake with this very server.
+// config is the TLS configuration for a handshake with this very server. Older
+// versions than 1.2 are broken, whatever the environment (GODEBUG) allows.
 func (e Endpoint) config() *tls.Config {
 	c := e.TLS.Clone()
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
 	if c.ServerName != "" {
 		return c
 	}
