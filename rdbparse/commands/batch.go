@@ -1,12 +1,13 @@
 package commands
 
-// batch puts elements into commands that all begin with the same words. Those
+// batch puts elements into commands of the same words otherwise. Those
 // that are gathered are copied, so that what they were read into can be used
 // again; one that fills a command alone is not.
 type batch struct {
 	w        *writer
 	head     [][]byte
-	headLen  int
+	tail     [][]byte
+	fixed    int                     // bytes of head and tail
 	sent     func(elements [][]byte) // called after each command
 	arena    []byte
 	ends     []int
@@ -17,7 +18,19 @@ type batch struct {
 
 // batch begins commands with name and the key.
 func (w *writer) batch(name string) *batch {
-	return &batch{w: w, head: [][]byte{[]byte(name), w.key}, headLen: len(name) + len(w.key)}
+	b := &batch{w: w}
+	b.around([][]byte{[]byte(name), w.key}, nil)
+	return b
+}
+
+// around says between which words the elements of the commands to come stand.
+func (b *batch) around(head, tail [][]byte) {
+	b.head, b.tail, b.fixed = head, tail, 0
+	for _, words := range [][][]byte{head, tail} {
+		for _, word := range words {
+			b.fixed += len(word)
+		}
+	}
 }
 
 // add adds one element of one or more words.
@@ -27,7 +40,7 @@ func (b *batch) add(words ...[]byte) {
 }
 
 func (b *batch) length(words [][]byte) int {
-	n := b.headLen
+	n := b.fixed
 	for _, word := range words {
 		n += len(word)
 	}
@@ -69,7 +82,7 @@ func (b *batch) flush() {
 }
 
 func (b *batch) send(elements [][]byte) {
-	b.command = append(append(b.command[:0], b.head...), elements...)
+	b.command = append(append(append(b.command[:0], b.head...), elements...), b.tail...)
 	b.w.do(b.command...)
 	if b.sent != nil && b.w.err == nil {
 		b.sent(elements)

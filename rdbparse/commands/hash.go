@@ -16,7 +16,7 @@ import (
 func (w *writer) hash(v rdbparse.Vendor, typ byte) {
 	h := &hashBatch{batch: w.batch("HSET")}
 	if v == rdbparse.Valkey && typ == valkeyHash2 || typ >= typeHashTTLRC {
-		h.headLen += len("HPEXPIREAT") + len("FIELDS") + 2*longestDecimal
+		h.fixed += len("HPEXPIREAT") + len("FIELDS") + 2*longestDecimal
 		h.sent = h.expire
 	} else {
 		h.sent = func([][]byte) { h.expiries = h.expiries[:0] }

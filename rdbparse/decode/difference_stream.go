@@ -11,7 +11,7 @@ func streamDifference(want, got *Stream) string {
 	var f findings
 	revision := min(want.Revision, got.Revision)
 	f.counts("entries", len(want.Entries), len(got.Entries))
-	bothWays(want.Entries, got.Entries, func(a, b Entry) int { return a.ID.compare(b.ID) }, f.entry)
+	bothWays(want.Entries, got.Entries, func(a, b Entry) int { return a.ID.Compare(b.ID) }, f.entry)
 	if f.n == 0 && want.Length != got.Length {
 		f.add("a length of %d, want %d", got.Length, want.Length)
 	}
@@ -71,7 +71,7 @@ func (f *findings) group(want, got *Group, revision int) {
 	if len(want.Pending) != len(got.Pending) {
 		f.add("group %s has %d pending entries, want %d", group, len(got.Pending), len(want.Pending))
 	} else {
-		bothWays(want.Pending, got.Pending, func(a, b Pending) int { return a.ID.compare(b.ID) }, func(w, g *Pending) {
+		bothWays(want.Pending, got.Pending, func(a, b Pending) int { return a.ID.Compare(b.ID) }, func(w, g *Pending) {
 			f.pending(group, w, g)
 		})
 	}

@@ -28,7 +28,8 @@ type ID struct{ Ms, Seq uint64 }
 
 func (id ID) String() string { return fmt.Sprintf("%d-%d", id.Ms, id.Seq) }
 
-func (id ID) compare(other ID) int {
+// Compare orders IDs as a stream does.
+func (id ID) Compare(other ID) int {
 	return cmp.Or(cmp.Compare(id.Ms, other.Ms), cmp.Compare(id.Seq, other.Seq))
 }
 
@@ -190,7 +191,7 @@ func (d *decoder) group(g *Group, revision int) {
 	if revision >= 2 {
 		g.EntriesRead = int64(d.length())
 	}
-	byID := func(a, b Pending) int { return a.ID.compare(b.ID) }
+	byID := func(a, b Pending) int { return a.ID.Compare(b.ID) }
 	g.Pending = many(d, 16+8+1, func(p *Pending) {
 		p.ID, p.DeliveredAt, p.Deliveries = d.rawID(), d.milliseconds(), d.length()
 	})
