@@ -18,9 +18,11 @@ import (
 	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer/choice"
 	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/importer/pulse"
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/report"
 	"github.com/slotferry/slotferry/importer/target"
+	"github.com/slotferry/slotferry/importer/verify"
 )
 
 // ErrInterrupted means that the context ended the run: a checkpoint was saved,
@@ -83,6 +85,9 @@ type Options struct {
 	WatchEvery time.Duration // between looks whether one was; 2 s
 	RetryFor   time.Duration // how long a master may be silent at the end; 5 min
 
+	StandstillAfter time.Duration    // without progress, before it is told; 30 s
+	Standstill      func(Standstill) // told beside the log, never twice at a time; none
+
 	Log    *zap.Logger              // none
 	Notify func(preflight.Findings) // warnings, before the first write; none
 	// Foresee is told what will be done, as far as it is known before the first
@@ -112,6 +117,12 @@ type Job struct {
 	tracker atomic.Pointer[checkpoint.Tracker]
 	offset  atomic.Int64 // of the last mark, in a file
 	phase   atomic.Pointer[string]
+
+	pulse     pulse.Pulse // of what the job itself waits for
+	comparing atomic.Pointer[verify.Comparer]
+	limited   atomic.Bool   // --rate-keys or --rate-bytes makes it wait
+	rest      time.Duration // between rounds of a verification
+	standing  atomic.Pointer[Standstill]
 }
 
 // New returns a job that has not begun.
@@ -137,6 +148,12 @@ func New(o Options) *Job {
 	if o.RetryFor == 0 {
 		o.RetryFor = 5 * time.Minute
 	}
+	if o.StandstillAfter == 0 {
+		o.StandstillAfter = 30 * time.Second
+	}
+	if o.Standstill == nil {
+		o.Standstill = func(Standstill) {}
+	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
@@ -159,6 +176,7 @@ func New(o Options) *Job {
 // go on), or what else ended it.
 func (j *Job) Run(ctx context.Context) (Summary, error) {
 	j.begun = time.Now()
+	defer j.watch()()
 	defer j.close(ctx)
 	err := j.preflight(ctx)
 	if err == nil {
@@ -310,6 +328,7 @@ func (j *Job) save(ctx context.Context, s checkpoint.State) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, j.opts.SavePatient)
 	defer cancel()
+	defer j.pulse.End(j.pulse.Begin(pulse.Wait{On: "the place of the checkpoint", What: "an answer", Remedy: "see that the place of --checkpoint can be written"}))
 	return j.store.Save(ctx, c)
 }
 

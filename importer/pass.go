@@ -10,6 +10,7 @@ import (
 
 	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/importer/target"
 )
 
 // errDoubt ends a pass early: a master was replaced or restarted.
@@ -93,6 +94,7 @@ func (j *Job) changed(ctx context.Context) (changed, all bool) {
 // sure waits until every master could be asked, and reports whether all are the
 // ones that were written to.
 func (j *Job) sure(ctx context.Context) (bool, error) {
+	var waiting func()
 	for begun := time.Now(); ; {
 		changed, all := j.changed(ctx)
 		if changed || all {
@@ -100,6 +102,10 @@ func (j *Job) sure(ctx context.Context) (bool, error) {
 		}
 		if waited := time.Since(begun); waited > j.opts.RetryFor {
 			return false, fmt.Errorf("%w: everything was answered, but a master is silent for %s, so that it is not sure whether what it holds is safe", record.ErrPatience, waited.Round(time.Second))
+		}
+		if waiting == nil {
+			waiting = j.owes(target.Owes("a master", "word that it was not restarted"))
+			defer waiting()
 		}
 		select {
 		case <-ctx.Done():

@@ -26,6 +26,7 @@ type PlanOptions struct {
 // beside the plan, which is as whole as it can be; ErrInterrupted when ctx ends.
 func (j *Job) Plan(ctx context.Context, o PlanOptions) (*report.Plan, error) {
 	j.begun, j.planning = time.Now(), true
+	defer j.watch()()
 	if o.MaxBulk == 0 {
 		o.MaxBulk = 512 << 20
 	}

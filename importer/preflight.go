@@ -11,6 +11,8 @@ import (
 
 	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/importer/pulse"
+	"github.com/slotferry/slotferry/importer/target"
 )
 
 // MidwayError is a blocker that could only be seen after the first write: its
@@ -59,6 +61,7 @@ func (j *Job) preflight(ctx context.Context) error {
 
 // lookAtTarget inspects the target, and reports whether nothing there blocks.
 func (j *Job) lookAtTarget(ctx context.Context, found *preflight.Findings) bool {
+	defer j.owes(target.Owes("the target", "answers to a look at it"))()
 	facts, part := j.opts.Target.Inspect(ctx)
 	j.target = facts
 	*found = append(*found, part...)
@@ -84,6 +87,7 @@ func (j *Job) lookAtSource(ctx context.Context) *sourceLook {
 	l.skip = skip
 	go func() {
 		defer close(l.ended)
+		defer j.owes(pulse.Wait{On: "the source", What: "answers to a look at it"})()
 		l.facts, l.found = j.opts.Source.Inspect(ctx)
 		l.surveyed = l.facts
 		if len(l.found.Blockers()) == 0 && surveying.Err() == nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/slotferry/slotferry/importer/choice"
 	"github.com/slotferry/slotferry/importer/endpoint"
 	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/importer/pulse"
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/source/rdb"
 	"github.com/slotferry/slotferry/importer/source/scan"
@@ -268,6 +269,9 @@ func (s *tap) Stream(ctx context.Context, from record.Position, sink record.Sink
 		s.each(ctx, n, r)
 	}})
 }
+
+// Pulse is that of the source behind it.
+func (s *tap) Pulse() *pulse.Pulse { return s.Source.(interface{ Pulse() *pulse.Pulse }).Pulse() }
 
 type tapSink struct {
 	record.Sink

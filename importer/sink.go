@@ -11,6 +11,7 @@ import (
 	"github.com/slotferry/slotferry/importer/preflight"
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/route"
+	"github.com/slotferry/slotferry/importer/target"
 )
 
 // end is where records go: into the masters, or where they are only compared or
@@ -113,7 +114,10 @@ func (s *sink) oneDatabase(db int) error {
 }
 
 // Program implements record.Sink.
-func (s *sink) Program(p record.Program) error { return s.end.Load(s.ctx, p) }
+func (s *sink) Program(p record.Program) error {
+	defer s.job.owes(target.Owes("the target", "an answer to a function library or script"))()
+	return s.end.Load(s.ctx, p)
+}
 
 // Mark implements record.Sink.
 func (s *sink) Mark(pos record.Position) error {
@@ -151,7 +155,10 @@ func (s *sink) take(l *rate.Limiter, n int) error {
 			continue
 		}
 		s.end.Flush()
-		if err := l.WaitN(s.ctx, part); err != nil {
+		s.job.limited.Store(true)
+		err := l.WaitN(s.ctx, part)
+		s.job.limited.Store(false)
+		if err != nil {
 			if cause := context.Cause(s.ctx); cause != nil {
 				return cause
 			}

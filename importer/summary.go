@@ -87,11 +87,13 @@ type Progress struct {
 	Elapsed time.Duration
 	Resumed checkpoint.Counts // of the runs before this one
 	Masters []target.Master
+	// Standstill is set while nothing gets on, after StandstillAfter.
+	Standstill *Standstill
 }
 
 // Progress may be called from any goroutine, at any time.
 func (j *Job) Progress() Progress {
-	p := Progress{Phase: *j.phase.Load()}
+	p := Progress{Phase: *j.phase.Load(), Standstill: j.standing.Load()}
 	t := j.tracker.Load()
 	if t == nil {
 		return p

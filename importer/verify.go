@@ -62,6 +62,8 @@ type Verification struct {
 // sides are the same, ErrDifferences, ErrNotCompared, or like Run's.
 func (j *Job) Verify(ctx context.Context, o VerifyOptions) (Verification, error) {
 	j.begun, j.verifying = time.Now(), true
+	j.rest = o.Compare.Pause
+	defer j.watch()()
 	j.opts.OnExists = "verify" // tells its checkpoint from an import's
 	defer j.close(ctx)
 	if err := j.preflight(ctx); err != nil {
@@ -92,6 +94,7 @@ func (j *Job) comparer(o VerifyOptions) *verify.Comparer {
 	v.Name = j.opts.Choice.Name
 	v.RetryFor, v.Log = j.opts.RetryFor, j.log
 	c := verify.New(v)
+	j.comparing.Store(c)
 	if o.Made != nil {
 		o.Made(c)
 	}

@@ -30,6 +30,12 @@ func (r rereader) Read(ctx context.Context, db int, keys [][]byte, each func(i i
 // differences as "kind key", sorted.
 func compared(t testing.TB, src *sandbox.Server, path string, c *sandbox.Cluster, o choice.Options) ([]string, importer.Verification, error) {
 	t.Helper()
+	return comparedWith(t, src, path, c, o, func(*importer.Options, *importer.VerifyOptions) {})
+}
+
+// comparedWith is compared with changed options.
+func comparedWith(t testing.TB, src *sandbox.Server, path string, c *sandbox.Cluster, o choice.Options, change func(*importer.Options, *importer.VerifyOptions)) ([]string, importer.Verification, error) {
+	t.Helper()
 	keys, err := choice.New(o)
 	must(t, err)
 	cluster := target.New(target.Options{
@@ -51,6 +57,7 @@ func compared(t testing.TB, src *sandbox.Server, path string, c *sandbox.Cluster
 		defer server.Close()
 		jo.Source, vo.Names, vo.Compare.Live = server, server.Names, rereader{server}
 	}
+	change(&jo, &vo)
 	v, err := importer.New(jo).Verify(t.Context(), vo)
 	slices.Sort(found)
 	return found, v, err

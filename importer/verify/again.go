@@ -231,6 +231,7 @@ func batch(looks []*look) int {
 
 // group asks one node for some keys. An error is final.
 func (a *again) group(ctx context.Context, addr string, looks []*look) error {
+	defer a.c.pulse.End(a.c.pulse.Begin(target.Owes(addr, "an answer")))
 	looks, err := a.mend(ctx, addr, looks)
 	if err != nil || len(looks) == 0 {
 		return err

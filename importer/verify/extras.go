@@ -125,7 +125,7 @@ func sameOwners(a, b *route.Table) bool {
 func (x *extras) scanMaster(ctx context.Context, addr string) error {
 	for cursor := uint64(0); ; {
 		var names []string
-		v, err := x.c.patiently(ctx, func() (verdict, error) {
+		v, err := x.c.patiently(ctx, addr, func() (verdict, error) {
 			page, next, err := x.c.opts.Target.Node(addr).Scan(ctx, cursor, "", scanCount).Result()
 			if err == nil {
 				names, cursor = page, next
@@ -276,7 +276,7 @@ func (x *extras) checkSource(ctx context.Context) error {
 // doesn't, and does not count as a use of the key.
 func (c *Comparer) exist(ctx context.Context, of []*candidate) ([]bool, error) {
 	there := make([]bool, len(of))
-	_, err := c.patiently(ctx, func() (verdict, error) {
+	_, err := c.patiently(ctx, anyNode, func() (verdict, error) {
 		pipe := c.client.Pipeline()
 		types := make([]*redis.StatusCmd, len(of))
 		for i, d := range of {
@@ -318,7 +318,7 @@ func (x *extras) final(ctx context.Context, d *candidate) error {
 
 // remove deletes a key of the target and sees that it is gone.
 func (c *Comparer) remove(ctx context.Context, d *candidate) (verdict, error) {
-	v, err := c.patiently(ctx, func() (verdict, error) {
+	v, err := c.patiently(ctx, anyNode, func() (verdict, error) {
 		err := c.client.Unlink(ctx, string(d.name)).Err()
 		if redis.HasErrorPrefix(err, "unknown command") {
 			err = c.client.Del(ctx, string(d.name)).Err()

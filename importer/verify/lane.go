@@ -147,7 +147,7 @@ func (c *Comparer) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &patient{conn, replyTimeout}, nil
+	return &patient{conn, replyTimeout, &c.pulse}, nil
 }
 
 // write asks what is queued while the window has room.

@@ -19,7 +19,7 @@ func (c *Comparer) Load(ctx context.Context, p record.Program) error {
 	name, _, _ := strings.Cut(p.Code, "\n")
 	program := zap.String("program", name[:min(len(name), 100)])
 	var lacking []string
-	v, err := c.patiently(ctx, func() (verdict, error) {
+	v, err := c.patiently(ctx, anyNode, func() (verdict, error) {
 		addrs, err := c.opts.Target.Lacking(ctx, p)
 		lacking = addrs
 		return c.reply(err)
@@ -41,8 +41,9 @@ func (c *Comparer) Load(ctx context.Context, p record.Program) error {
 	return nil
 }
 
-// patiently calls until there is an answer, for RetryFor at most.
-func (c *Comparer) patiently(ctx context.Context, call func() (verdict, error)) (verdict, error) {
+// patiently calls a node until there is an answer, for RetryFor at most.
+func (c *Comparer) patiently(ctx context.Context, node string, call func() (verdict, error)) (verdict, error) {
+	defer c.pulse.End(c.pulse.Begin(target.Owes(node, "an answer")))
 	begun := time.Now()
 	for failures := 1; ; failures++ {
 		v, err := call()
@@ -50,9 +51,10 @@ func (c *Comparer) patiently(ctx context.Context, call func() (verdict, error)) 
 		case ctx.Err() != nil:
 			return v, context.Cause(ctx)
 		case err == nil, final(err):
+			c.pulse.Move(1)
 			return v, err
 		case time.Since(begun) > c.opts.RetryFor:
-			return v, &target.PatienceError{Addr: "the target", Waited: time.Since(begun), Err: err}
+			return v, &target.PatienceError{Addr: node, Waited: time.Since(begun), Err: err}
 		}
 		if err := wait.For(ctx, wait.Backoff(failures)); err != nil {
 			return v, err

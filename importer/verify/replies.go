@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/slotferry/slotferry/importer/pulse"
 	"github.com/slotferry/slotferry/resp"
 )
 
@@ -184,13 +185,16 @@ func cutOff(err error) error {
 type patient struct {
 	net.Conn
 	timeout time.Duration
+	pulse   *pulse.Pulse
 }
 
 func (p *patient) Read(b []byte) (int, error) {
 	if err := p.SetReadDeadline(time.Now().Add(p.timeout)); err != nil {
 		return 0, err
 	}
-	return p.Conn.Read(b)
+	n, err := p.Conn.Read(b)
+	p.pulse.Move(n)
+	return n, err
 }
 
 func (p *patient) Write(b []byte) (int, error) {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/importer/pulse"
 	"github.com/slotferry/slotferry/importer/route"
 	"github.com/slotferry/slotferry/importer/target"
 	"github.com/slotferry/slotferry/rdbparse"
@@ -95,6 +96,7 @@ type Comparer struct {
 	seed   maphash.Seed // of sums of elements
 
 	budget   *budget
+	pulse    pulse.Pulse
 	account  account
 	pending  pending
 	deleted  map[string]bool // names of keys that were called extra and that Extras and Settle both see

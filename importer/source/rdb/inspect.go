@@ -79,12 +79,12 @@ func (s *Source) open(ctx context.Context, facts *preflight.Source) ([]byte, err
 		facts.IDs = []string{"rdb-stream:" + hex.EncodeToString(sum[:])}
 		return head, nil
 	}
-	file, err := os.Open(s.opts.Path)
+	opened, err := os.Open(s.opts.Path)
 	if err != nil {
 		return nil, err
 	}
-	s.file = file
-	info, err := file.Stat()
+	s.file = s.watched(opened)
+	info, err := s.file.Stat()
 	if err != nil {
 		return nil, err
 	}
@@ -95,11 +95,11 @@ func (s *Source) open(ctx context.Context, facts *preflight.Source) ([]byte, err
 	facts.Bytes = s.size
 	hash := sha256.New()
 	head := make([]byte, min(headBytes, s.size))
-	if _, err := io.ReadFull(file, head); err != nil {
+	if _, err := io.ReadFull(s.file, head); err != nil {
 		return nil, fmt.Errorf("%s: %w", s.name, err)
 	}
 	hash.Write(head)
-	if _, err := io.Copy(hash, io.NewSectionReader(file, max(0, s.size-headBytes), headBytes)); err != nil {
+	if _, err := io.Copy(hash, io.NewSectionReader(s.file, max(0, s.size-headBytes), headBytes)); err != nil {
 		return nil, fmt.Errorf("%s: %w", s.name, err)
 	}
 	facts.IDs = []string{fmt.Sprintf("rdb:%d:%s", s.size, hex.EncodeToString(hash.Sum(nil)))}

@@ -10,11 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"go.uber.org/zap"
 
 	"github.com/slotferry/slotferry/importer/choice"
+	"github.com/slotferry/slotferry/importer/pulse"
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/rdbparse"
 )
@@ -41,7 +41,8 @@ type Options struct {
 type Source struct {
 	opts   Options
 	name   string
-	file   *os.File
+	file   *file
+	pulse  pulse.Pulse
 	stream *bufio.Reader
 	log    *zap.Logger
 	size   int64
@@ -68,7 +69,7 @@ func New(o Options) *Source {
 	}
 	if o.Stream != nil {
 		s.name = "standard input"
-		s.stream = bufio.NewReaderSize(o.Stream, headBytes)
+		s.stream = bufio.NewReaderSize(&pulse.Reader{R: o.Stream, Pulse: &s.pulse, Wait: s.owes()}, headBytes)
 	}
 	return s
 }

@@ -120,7 +120,9 @@ func (s *Source) namesOf(ctx context.Context, at *place, visit func(db int, key 
 		}
 	}
 	for {
+		w := s.pulse.Begin(s.owes("an answer to SCAN"))
 		keys, next, err := conn.Scan(ctx, at.cursor, "", int64(10*s.opts.Count)).Result()
+		s.pulse.End(w)
 		if err != nil {
 			return failed(err, "SCAN")
 		}
@@ -132,6 +134,8 @@ func (s *Source) namesOf(ctx context.Context, at *place, visit func(db int, key 
 			}
 		}
 		at.pages++
+		s.pulse.Well()
+		s.pulse.Move(len(keys))
 		if at.cursor = next; next == 0 {
 			return nil
 		}

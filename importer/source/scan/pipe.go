@@ -133,6 +133,7 @@ func (p *pipe) topUp() error {
 		if err := wait.For(p.ctx, rest); err != nil {
 			return err
 		}
+		p.source.pulse.Move(1) // it was a rest, not a standstill
 	}
 	if p.next != 0 && p.unasked() <= window {
 		p.appendScan(p.next)
@@ -299,6 +300,7 @@ func (p *pipe) finished(g *page) error {
 		if g.next == 0 {
 			pos.DB++ // the next database, if there is one, from its beginning
 		}
+		p.source.pulse.Well()
 		if err := p.sink.Mark(pos); err != nil {
 			return err
 		}

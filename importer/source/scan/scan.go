@@ -19,6 +19,7 @@ import (
 	"github.com/slotferry/slotferry/importer/choice"
 	"github.com/slotferry/slotferry/importer/endpoint"
 	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/importer/pulse"
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/wait"
 	"github.com/slotferry/slotferry/rdbparse"
@@ -56,8 +57,10 @@ type Source struct {
 	version preflight.Version // when it was inspected
 	dbs     []int             // that have keys and are chosen, ascending
 	libs    []string
-	memory  bool // measure by MEMORY USAGE, not by DUMP
+	memory  bool                // measure by MEMORY USAGE, not by DUMP
+	lacks   map[string][]string // of the Stream: commands that the user may not run, by type of values
 
+	pulse    pulse.Pulse
 	restarts atomic.Int64
 	idle     idle
 	brake    *brake
@@ -129,6 +132,7 @@ func (s *Source) Stream(ctx context.Context, from record.Position, sink record.S
 // persist calls try until another connection would not do better, or RetryFor
 // has passed without more being done.
 func (s *Source) persist(ctx context.Context, done *int, try func() error) error {
+	defer s.pulse.Well()
 	var since time.Time // of the first of several failures with nothing done between them
 	for failures := 1; ; failures++ {
 		before := *done
@@ -141,7 +145,9 @@ func (s *Source) persist(ctx context.Context, done *int, try func() error) error
 		}
 		if *done != before || since.IsZero() {
 			failures, since = 1, time.Now()
+			s.pulse.Well()
 		}
+		s.pulse.Trouble(s.owes("a good answer (" + err.Error() + ")"))
 		if waited := time.Since(since); waited > s.opts.RetryFor {
 			return fmt.Errorf("%w: the source %s gave no good answer for %s: %w", record.ErrPatience, s.opts.Endpoint, waited.Round(time.Second), err)
 		}
@@ -231,7 +237,8 @@ func (s *Source) dial(ctx context.Context, v preflight.Version) (*pipe, error) {
 	if err != nil {
 		return nil, &sourceError{err}
 	}
-	p := &pipe{ctx: ctx, conn: conn, r: resp.NewReader(&patient{conn, s.opts.Timeout}, 1<<20, nil), source: s, flight: &flight{count: s.opts.Count}, pttl: !v.AtLeast(7, 0)}
+	input := &pulse.Reader{R: &patient{conn, s.opts.Timeout}, Pulse: &s.pulse, Wait: s.owes("an answer")}
+	p := &pipe{ctx: ctx, conn: conn, r: resp.NewReader(input, 1<<20, nil), source: s, flight: &flight{count: s.opts.Count}, pttl: !v.AtLeast(7, 0)}
 	p.r.SetMaxBulk(1 << 40) // what is too long is read and thrown away
 	return p, nil
 }
