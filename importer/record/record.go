@@ -47,10 +47,11 @@ type Record struct {
 	// value under a name which holds nothing, and returns the key's expiry. It may
 	// be called again after an error, from any goroutine, also after the sink has
 	// returned. ErrGone means that the key is no more, ErrChanged that it was
-	// written to meanwhile, so that what was emitted is of no use.
+	// written to meanwhile, so that what was emitted is of no use, ErrRefused that
+	// the record is to be treated as Refused. Measure tells how long the value is.
 	Build func(ctx context.Context, name []byte, emit func(words [][]byte) error) (expireAt int64, err error)
 
-	Measure Measure // instead of Value and Large, from a source that only measures
+	Measure Measure // instead of Value and Large, from a source that only measures; beside Build
 }
 
 // Measure is what a source tells of a value that it does not hand on, for a
@@ -110,6 +111,9 @@ type Sink interface {
 var (
 	ErrGone    = errors.New("the key is gone")
 	ErrChanged = errors.New("the key was written to while its value was read")
+	// ErrRefused means that Build will not do however often it is called; the
+	// error says why.
+	ErrRefused = errors.New("the value can't be read in parts")
 )
 
 // ErrPatience marks an error after which the same command goes on where it
