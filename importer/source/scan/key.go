@@ -73,7 +73,7 @@ func (p *pipe) settle() {
 	if name == "" {
 		name = typeName(r)
 	}
-	if p.source.opts.Measure && !p.memory {
+	if p.source.opts.Measure && r.Measure.Bytes == 0 {
 		r.Measure = record.Measure{Bytes: r.Len(), Type: name, Encoding: rdbparse.EncodingName(p.source.Vendor(), r.Type)}
 		r.Value, r.Owned, r.Footer = nil, false, nil
 	}
@@ -104,9 +104,10 @@ func (p *pipe) readValue() error {
 		return nil
 	}
 	if h.N > p.source.opts.MaxValue {
-		r.Fate = record.Refused
-		r.Reason = fmt.Sprintf("its value of %d bytes does not fit into the memory allowed; give more --memory, or import from an RDB file", h.N)
-		return p.wire(p.r.Discard(h.N))
+		if err := p.r.Discard(h.N); err != nil {
+			return p.wire(err)
+		}
+		return p.tooLong(h.N)
 	}
 	if h.N > record.LargeBytes {
 		if err := p.source.opts.Room(p.ctx, h.N); err != nil {
