@@ -2,6 +2,7 @@ package rdbparse
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -71,6 +72,130 @@ func TestFlippedAnywhere(t *testing.T) {
 			}
 			if !slices.ContainsFunc(known, func(k error) bool { return errors.Is(err, k) }) {
 				t.Fatalf("%s with bit %d of byte %d flipped: %v", name, i%8, i, err)
+			}
+		}
+	}
+}
+
+// everyKind is a small file of a vendor that is whole: a value of every type,
+// LZF strings, expiries, idle times, functions, facts, modules' data, slots.
+func everyKind(t *testing.T, v Vendor) []byte {
+	t.Helper()
+	h, names := Header{Redis, 13}, []string{"redis-8.6", "redis-8.0", "redis-7.0", "redis-6.0"}
+	body := "\xfa\x09redis-ver\x058.6.0\xfa\x05ctime\xc2\x00\x00\x00\x60"
+	if v == Valkey {
+		h, names = Header{Valkey, 80}, []string{"valkey-9.1", "valkey-8.1"}
+	}
+	body += "\xf5\x15#!lua name=a\nreturn 1\xf7\x81\x01\x02\x03\x04\x05\x06\x07\x08\x02\x01\x05\x01x\x00\xfe\x00\xfb\x40\x50\x04\xf4\x01\x02\x03"
+	had := map[string]bool{}
+	for _, name := range names {
+		data := readFixture(t, name)
+		for _, i := range keysOf(mustWalk(t, data, Options{})) {
+			kind := fmt.Sprint(i.Type, i.ExpireAt != 0, i.Value[0] == lzfS)
+			if i.ValueLen > 160 || len(i.Key) > 100 || had[kind] {
+				continue
+			}
+			had[kind] = true
+			body += string(data[i.Offset : i.ValueOffset+i.ValueLen])
+		}
+	}
+	body += "\xfe\x05"
+	for i, tc := range handMade {
+		if tc.vendor == v || tc.typ <= typeStream3 {
+			body += "\xf8\x09\xfd1234" + string(tc.typ) + fmt.Sprintf("\x03k%02d", i) + tc.value
+		}
+	}
+	body += "\xf9\x07\xfc12345678\x00\xc3\x06\x14\x01ab\xe0\x09\x01\x04last"
+	data := file(h, body)
+	crc := CRC64(0, data[:len(data)-8])
+	return binary.LittleEndian.AppendUint64(data[:len(data)-8], crc)
+}
+
+// wantDamage wants that the walk of an altered or cut file ended with an error
+// that says where, and gave nothing but what the whole file holds before the
+// damage.
+func wantDamage(t *testing.T, data []byte, at int, got, whole []item, err error, known ...error) {
+	t.Helper()
+	var e *Error
+	if !errors.As(err, &e) || e.Name != "f.rdb" || e.Offset < 0 || e.Offset > int64(len(data)) {
+		t.Fatalf("%#v with %d of %d entries, want an *Error with the place", err, len(got), len(whole))
+	}
+	if !slices.ContainsFunc(known, func(k error) bool { return errors.Is(err, k) }) {
+		t.Fatalf("%v, want one of %v", err, known)
+	}
+	sound := 0 // entries that end before the damage
+	for sound+1 < len(whole) && whole[sound+1].Offset <= int64(at) {
+		sound++
+	}
+	if len(got) < sound {
+		t.Fatalf("%d entries, want the %d before the damage: %v", len(got), sound, err)
+	}
+	near := max(0, sound-2) // all of them take long
+	sameSoFar(t, got[near:sound], whole[near:sound], data)
+}
+
+// sameSoFar compares entries, but not values that were too long to be kept.
+func sameSoFar(t *testing.T, got, want []item, data []byte) {
+	t.Helper()
+	got = slices.Clone(got)
+	for i := range min(len(got), len(want)) {
+		if got[i].Dropped {
+			got[i].Value, got[i].Dropped = want[i].Value, false
+		}
+	}
+	sameItems(t, "what is sound", got, want, data)
+}
+
+// damageOptions are small windows, so that values cross their ends, and a large
+// one. Each step'th bit is flipped: of every byte at least one.
+var damageOptions = map[string]struct {
+	Options
+	step int
+}{
+	"file":   {Options{Name: "f.rdb", BlockBytes: leastBlock, InlineMax: 50, Seekable: true}, 3},
+	"stream": {Options{Name: "f.rdb", BlockBytes: leastBlock, InlineMax: 20, BufferMax: 1000}, 7},
+	"whole":  {Options{Name: "f.rdb", BlockBytes: 1 << 13, InlineMax: 1 << 13}, 7},
+}
+
+// TestEveryByteFlipped damages small files that hold everything. Even where a
+// bit is inside a value it is seen, at the latest by the checksum.
+func TestEveryByteFlipped(t *testing.T) {
+	known := []error{ErrNotRDB, ErrVersion, ErrTruncated, ErrChecksum, ErrUnknownType, ErrTooLong, ErrCorrupt}
+	for _, v := range []Vendor{Redis, Valkey} {
+		data := everyKind(t, v)
+		whole := mustWalk(t, data, Options{})
+		for how, o := range damageOptions {
+			for i := 0; i < 8*len(data); i += o.step {
+				at, bit := i/8, byte(1)<<(i%8)
+				data[at] ^= bit
+				before := allocated()
+				got, err := walkBytes(data, o.Options)
+				if took := allocated() - before; took > 1<<20 {
+					t.Errorf("%d bytes taken", took)
+				}
+				if at < headerLen && err == nil { // a version before checksums
+					sameSoFar(t, got, whole, data)
+				} else {
+					wantDamage(t, data, at, got, whole, err, known...)
+				}
+				if t.Failed() {
+					t.Fatalf("%s, bit %d of byte %d of %d: %v", how, i%8, at, len(data), err)
+				}
+				data[at] ^= bit
+			}
+		}
+	}
+}
+
+// TestEveryTruncation cuts the same files at every place.
+func TestEveryTruncation(t *testing.T) {
+	for _, v := range []Vendor{Redis, Valkey} {
+		data := everyKind(t, v)
+		whole := mustWalk(t, data, Options{})
+		for _, o := range damageOptions {
+			for n := 0; n < len(data); n += o.step / 3 {
+				got, err := walkBytes(data[:n:n], o.Options)
+				wantDamage(t, data[:n:n], n, got, whole, err, ErrTruncated, ErrEmpty)
 			}
 		}
 	}
