@@ -53,7 +53,7 @@ func (b *builder) flush() error {
 
 // elementMax is the longest unit of a value, such as a hash's field with its
 // value, in bytes. The receiver holds it once more.
-func (b *builder) elementMax() int64 { return max(partBytes, b.source.opts.MaxValue/2) }
+func (b *builder) elementMax() int64 { return max(2*partBytes, b.source.opts.MaxValue/2) }
 
 // word reads a word that is good until the batch is flushed.
 func (b *builder) word(command string) ([]byte, error) {

@@ -42,7 +42,7 @@ type builder struct {
 	after func(elements [][]byte) error // called with each batch that was emitted, if set
 	mean  float64                       // bytes of an element, by the last part
 	asked int                           // elements asked for last
-	unit  int64   // bytes of what can't be divided, as far as it is read
+	unit  int64                         // bytes of what can't be divided, as far as it is read
 }
 
 // readers read the value of a type.
@@ -251,4 +251,3 @@ func (b *builder) sorted(err error) error {
 func noParts(kind string) string {
 	return fmt.Sprintf("a value of type %s can't be read in parts, and this one does not fit into the memory allowed; give more --memory, or import from an RDB file", strconv.Quote(kind))
 }
-

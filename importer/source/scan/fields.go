@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-
 )
 
 // What HPEXPIRETIME gives for a field without expiry, and for none
@@ -112,4 +111,3 @@ func (b *builder) expireFields(pairs [][]byte) error {
 	}
 	return nil
 }
-

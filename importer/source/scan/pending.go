@@ -6,10 +6,10 @@ import (
 )
 
 const (
-	queuesMax  = 50_000 // pending entries that are held, of all groups
-	queueMax   = 1000   // of one group
-	claimMax   = 1000   // of one XCLAIM
-	extrasMax  = 1000   // entries that are there only to be claimed
+	queuesMax = 50_000 // pending entries that are held, of all groups
+	queueMax  = 1000   // of one group
+	claimMax  = 1000   // of one XCLAIM
+	extrasMax = 1000   // entries that are there only to be claimed
 )
 
 // pending walks over what the groups of a stream have delivered without an
@@ -49,7 +49,7 @@ type claim struct {
 func newPending(q *builder, info *stream) *pending {
 	p := &pending{builder: q, first: true, keep: string(info.deleted) == "0-0"}
 	for _, g := range info.groups {
-		if g.pending > 0 {
+		if string(g.pending) != "0" {
 			p.groups = append(p.groups, g)
 		}
 	}

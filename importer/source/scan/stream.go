@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/slotferry/slotferry/importer/record"
 )
 
 // streamID is an entry's.
@@ -50,10 +51,10 @@ type stream struct {
 
 // group is a consumer group. Its name and numbers are as XINFO GROUPS tells.
 type group struct {
-	name, last, read []byte
-	pending          int64
-	queue            pendingQueue
-	claim            claim
+	name, last, read, pending []byte
+
+	queue pendingQueue
+	claim claim
 }
 
 // stream reads a stream: groups and consumers first, because entries that are
@@ -105,7 +106,7 @@ func (b *builder) stream() error {
 			return err
 		}
 	}
-	return nil
+	return b.sameGroups(info)
 }
 
 // say emits one command, the words of which are strings or bytes.
@@ -171,29 +172,56 @@ func (b *builder) streamInfo() (*stream, error) {
 	if _, ok := parseID(info.last); !ok {
 		return nil, b.odd("XINFO STREAM")
 	}
-	n, err := b.elements("XINFO GROUPS")
+	info.groups, err = b.readGroups(info.added != nil)
+	return info, err
+}
+
+// readGroups reads the answer to XINFO GROUPS. From 7.0 on it says how many
+// entries a group has read, or nil where the server has lost count.
+func (b *builder) readGroups(counts bool) (groups []*group, err error) {
+	const command = "XINFO GROUPS"
+	n, err := b.elements(command)
 	if err != nil {
 		return nil, err
 	}
+	b.unit = 0
 	for range n {
 		g := &group{}
-		var pending []byte
-		err := b.facts("XINFO GROUPS", map[string]*[]byte{
-			"name": &g.name, "last-delivered-id": &g.last, "entries-read": &g.read, "pending": &pending,
+		err := b.facts(command, map[string]*[]byte{
+			"name": &g.name, "last-delivered-id": &g.last, "entries-read": &g.read, "pending": &g.pending,
 		})
 		if err != nil {
 			return nil, err
 		}
-		if g.pending, err = strconv.ParseInt(string(pending), 10, 64); err != nil || g.last == nil {
-			return nil, b.odd("XINFO GROUPS")
+		if g.last == nil || g.pending == nil {
+			return nil, b.odd(command)
 		}
-		// From 7.0 on it is there, and nil where the server has lost count.
-		if g.read == nil && info.added != nil {
+		if g.read == nil && counts {
 			g.read = []byte("-1")
 		}
-		info.groups = append(info.groups, g)
+		groups = append(groups, g)
 	}
-	return info, nil
+	return groups, nil
+}
+
+// sameGroups makes sure that the groups are as they were: WATCH does not see
+// what consumers do. That one takes an entry over from another goes unnoticed.
+func (b *builder) sameGroups(info *stream) error {
+	b.ask("XINFO GROUPS", b.key)
+	if err := b.send(); err != nil {
+		return err
+	}
+	groups, err := b.readGroups(info.added != nil)
+	if err != nil {
+		return err
+	}
+	same := slices.EqualFunc(groups, info.groups, func(x, y *group) bool {
+		return bytes.Equal(x.name, y.name) && bytes.Equal(x.last, y.last) && bytes.Equal(x.read, y.read) && bytes.Equal(x.pending, y.pending)
+	})
+	if !same {
+		return record.ErrChanged
+	}
+	return nil
 }
 
 // facts reads a list of names and values, and keeps some of the values.
@@ -313,4 +341,3 @@ func (b *builder) entry(command string, last streamID) (id streamID, err error) 
 	}
 	return id, nil
 }
-
