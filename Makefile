@@ -8,7 +8,7 @@ FUZZTIME ?= 20s
 PLATFORMS ?= darwin/arm64 windows/amd64
 CROSS ?= ./cmd/... ./bench
 
-.PHONY: help demo test check build cross fuzz fuzz-short bench bench-growth bench-short fixtures servers lint fmt clean
+.PHONY: help demo test check build cross fuzz fuzz-short bench bench-growth bench-short matrix matrix-short fixtures servers lint fmt clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,18 @@ bench-growth: servers ## 0.1 to 5 M keys, 3 and 6 masters; 10 minutes, 12 GB; wr
 
 bench-short: servers
 	$(GO) run ./bench --short
+
+matrix: ## every version of the servers to every other, fetched first (120 MB); writes docs/compatibility.md
+	$(GO) run ./matrix
+
+matrix-short: servers
+	$(GO) run ./matrix --short
+
+faults: servers ## kills, failovers, reshards and cut connections during imports; an hour and a half; writes faults/RESULTS.md
+	$(GO) run ./faults --out faults/RESULTS.md
+
+faults-short: servers
+	$(GO) run ./faults --short
 
 fixtures: ## makes the RDB fixtures again, from the servers below the folder SERVERS
 	$(GO) run ./rdbparse/testdata/make.go $(SERVERS)
