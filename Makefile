@@ -8,7 +8,7 @@ FUZZTIME ?= 20s
 PLATFORMS ?= darwin/arm64 windows/amd64
 CROSS ?= ./cmd/... ./bench
 
-.PHONY: help demo test check build cross fuzz fuzz-short bench bench-growth bench-short matrix matrix-short fixtures servers lint fmt clean
+.PHONY: help demo test check build cross fuzz fuzz-short bench bench-growth bench-short matrix matrix-short faults faults-short fixtures servers lint fmt clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
