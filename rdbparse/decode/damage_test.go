@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,6 +86,41 @@ func TestTruncated(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestFlipped flips bits of small values of every type. What a flip does to the
+// text of a value nobody can see but a checksum; but it must not lead to a
+// panic, much memory, or an error of no known kind.
+func TestFlipped(t *testing.T) {
+	known := []error{rdbparse.ErrTruncated, rdbparse.ErrCorrupt, rdbparse.ErrTooLong}
+	var flips, seen int
+	for _, fixture := range []string{"redis-6.0", "redis-7.0", "redis-8.6", "valkey-9.1"} {
+		for key, s := range readFixture(t, fixture) {
+			if len(s.body) > 300 {
+				continue
+			}
+			for i := 0; i < 8*len(s.body); i += 3 { // every byte, all bits in turn
+				altered, before := bytes.Clone(s.body), allocated()
+				altered[i/8] ^= 1 << (i % 8)
+				v, err := Decode(s.vendor, s.typ, altered)
+				if took := allocated() - before; took > 1<<20 {
+					t.Errorf("%s: %q with bit %d flipped: %d bytes taken", fixture, key, i, took)
+				}
+				flips++
+				if err == nil {
+					_ = Difference(v, v)
+					continue
+				}
+				seen++
+				if v != nil || !slices.ContainsFunc(known, func(k error) bool { return errors.Is(err, k) }) {
+					t.Errorf("%s: %q with bit %d flipped: %v, %v", fixture, key, i, v, err)
+				}
+			}
+		}
+	}
+	if flips < 5000 || seen < flips/10 || seen == flips {
+		t.Errorf("%d of %d flips gave an error", seen, flips)
 	}
 }
 
