@@ -1,0 +1,47 @@
+package main
+
+// way is how a value comes over.
+type way string
+
+const (
+	bytesWay way = "bytes"   // its DUMP payload is taken as it comes
+	stampWay way = "stamp"   // the same bytes under an older RDB version, after that
+	rebuilt  way = "rebuilt" // by commands
+	refused  way = "refused" // named, and why
+	lost     way = "LOST"    // not there, and not named
+	fatal    way = "ENDS THE SERVER"
+)
+
+// expected says how a value should come over from what is known of the servers.
+// A file's values are put under the lowest RDB version at once. rebuilds tells
+// whether the tool makes values by commands at all.
+func expected(to *version, via, kind string, v value, rebuilds bool) way {
+	switch {
+	case to.knows(v.typ) && (via == viaFile || to.takes(v.rdb)):
+		return bytesWay
+	case to.knows(v.typ):
+		return stampWay
+	case !rebuilds, v.typ == typeModule:
+		return refused
+	case v.typ == typeValkeyHash, v.typ == typeHashTTL, v.typ == typeHashListpackEx:
+		if !to.fieldTTL {
+			return refused
+		}
+	case kind == "stream-producers":
+		return refused // no command of an older server keeps their identifiers
+	}
+	return rebuilt
+}
+
+// observed says how a value that is there came over, from what the masters did.
+func observed(s *sight) way {
+	switch {
+	case s == nil, s.restored == 0 && !s.written:
+		return "not seen"
+	case s.written:
+		return rebuilt
+	case s.restored > 1: // the first was refused
+		return stampWay
+	}
+	return bytesWay
+}
