@@ -19,6 +19,10 @@ const Lease = 30 * time.Second
 // are in one slot.
 const keyPrefix = "slotferry:{"
 
+// TempPrefix begins the names of keys under which a target builds values before
+// they get their own; a slot's tag, "}:" and a hash of the job's name follow.
+const TempPrefix = "slotferry:tmp:{"
+
 // Cluster keeps a checkpoint in the target itself, in one key, with a lease
 // beside it. Both are gone when the job is done.
 type Cluster struct {
@@ -48,9 +52,10 @@ func (c *Cluster) String() string { return "key " + c.key + " in the target" }
 // Keys returns the names that this store may have in the target.
 func (c *Cluster) Keys() []string { return []string{c.key, c.lock} }
 
-// OwnKey reports whether a key of the target is one that a Cluster store made.
+// OwnKey reports whether a key of the target is not data: one that a Cluster
+// store made, or a value that is not finished.
 func OwnKey(key string) bool {
-	return strings.HasPrefix(key, keyPrefix) && (strings.HasSuffix(key, "}:checkpoint") || strings.HasSuffix(key, "}:lock"))
+	return strings.HasPrefix(key, TempPrefix) || strings.HasPrefix(key, keyPrefix) && (strings.HasSuffix(key, "}:checkpoint") || strings.HasSuffix(key, "}:lock"))
 }
 
 // Load returns what is stored, ErrNone if nothing is, or ErrDamaged.

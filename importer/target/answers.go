@@ -107,7 +107,7 @@ func (l *lane) written(c *chunk, n int) {
 		for len(run) > 0 && run[0].segment == seg {
 			keys++
 			bytes += run[0].bytes
-			if run[0].permanent {
+			if run[0].expireAt == 0 {
 				permanent++
 			}
 			run = run[1:]
@@ -180,8 +180,8 @@ func (l *lane) answer(c *chunk, r *resp.Reader, h resp.Head, out *outbox) error 
 			l.cluster.count.restamped.Add(1)
 			out.add(l, c, i, false).restampLast() // the copy: the writer may still hold the chunk
 		default:
-			c.next++
-			return l.cluster.refuse(l, c, i, l.cluster.unsupported(x.typ, string(h.Line)), true)
+			l.refuses(x, x.key.of(c.buf), c.vendor(i), string(h.Line))
+			out.rebuild(l, c, i)
 		}
 	case forbidden:
 		return fmt.Errorf("%w: %s answered %q for key %q", ErrDenied, l.addr, h.Line, clipped(x.key.of(c.buf)))

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -52,11 +53,13 @@ type entry struct {
 	bytes      int64
 	segment    *checkpoint.Segment
 	since      int64 // Unix nanoseconds of its first setback, 0 for none
+	expireAt   int64 // Unix milliseconds, 0 for none
 	db         int32
 	slot       uint16
 	typ        byte
 	hops       uint8 // redirections in a row
-	permanent  bool
+	changes    uint8 // how often it was written to while it was read
+	half       bool  // a transaction that builds it did not take effect as a whole
 }
 
 type span struct{ start, len int }
@@ -69,7 +72,11 @@ type body struct {
 	bytes   []byte
 	section *io.SectionReader
 	version uint16 // for the footer to be made; the footer stands in buf if 0
+	build   builder
 }
+
+// builder emits the commands that make a value; see record.Record.
+type builder func(ctx context.Context, name []byte, emit func(words [][]byte) error) (expireAt int64, err error)
 
 var (
 	restoreHead = []byte("$7\r\nRESTORE\r\n")
@@ -96,7 +103,7 @@ func (encoding) size(r *record.Record, name []byte) int {
 	return n
 }
 
-func isLarge(r *record.Record) bool { return r.Large != nil || r.Owned }
+func isLarge(r *record.Record) bool { return r.Large != nil || r.Owned || r.Build != nil }
 
 // add encodes a record as RESTORE at the end of the chunk
 // (https://redis.io/docs/latest/commands/restore/).
@@ -115,7 +122,15 @@ func (e encoding) add(c *chunk, r *record.Record, name []byte, slot uint16, seg 
 	b := c.buf
 	x := entry{
 		start: len(b), bytes: r.Len() + int64(len(name)), segment: seg,
-		db: int32(r.DB), slot: slot, typ: r.Type, permanent: r.ExpireAt == 0,
+		db: int32(r.DB), slot: slot, typ: r.Type, expireAt: r.ExpireAt,
+	}
+	if r.Build != nil {
+		x.key = span{len(b), len(name)}
+		c.buf = append(b, name...)
+		x.end = len(c.buf)
+		c.body = &body{at: x.end, build: r.Build}
+		c.entries = append(c.entries, x)
+		return
 	}
 	b = resp.AppendArray(b, words)
 	b = append(b, restoreHead...)
@@ -218,6 +233,7 @@ func (c *chunk) unanswered() (from, size int) {
 // it does not.
 func (c *chunk) footerOf(i int) []byte {
 	switch x := &c.entries[i]; {
+	case c.body != nil && c.body.build != nil:
 	case c.body != nil && c.body.version == 0:
 		return c.buf[c.body.at : c.body.at+footerBytes]
 	case c.body == nil && x.payload.len > footerBytes:

@@ -20,6 +20,7 @@ import (
 
 	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer/endpoint"
+	"github.com/slotferry/slotferry/importer/preflight"
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/route"
 )
@@ -65,6 +66,8 @@ type Options struct {
 	LargeMemory     int64         // the same while values are among them that are held in memory of their own; Memory
 	Window          int           // bytes sent to a node but not answered; 4 MiB
 	MaxBulk         int64         // longest word that nodes take, in bytes; 512 MiB (proto-max-bulk-len)
+	MaxCommand      int64         // longest serialized value, in bytes, that is sent as it is; longer ones are rebuilt in parts; 64 MiB
+	Job             string        // temporary keys are named after it
 	RelativeTTL     bool          // nodes older than 5.0, which know no ABSTTL
 	ReadOnly        bool          // values will be compared: Inspect looks at what that needs
 	Repair          bool          // with ReadOnly: and written or removed where they differ
@@ -87,6 +90,9 @@ func (o *Options) setDefaults() {
 	if o.MaxBulk == 0 {
 		o.MaxBulk = 512 << 20
 	}
+	if o.MaxCommand == 0 {
+		o.MaxCommand = 64 << 20
+	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
@@ -99,6 +105,8 @@ type Cluster struct {
 	log      *zap.Logger
 	encoding encoding
 	budget   *budget
+	version  preflight.Version // of the oldest master, as Inspect found it
+	jobHash  string
 
 	routing atomic.Pointer[routing]
 
@@ -114,8 +122,9 @@ type Cluster struct {
 	asked     chan struct{}
 	finished  chan struct{}
 	finish    sync.Once
+	told      map[string]bool // reasons for which values are rebuilt
 
-	count struct{ moved, ask, paused, lost, restamped atomic.Int64 }
+	count struct{ moved, ask, paused, lost, restamped, rebuilt atomic.Int64 }
 }
 
 // routing is the slot table with the lane of each of its masters.
@@ -129,6 +138,7 @@ func New(o Options) *Cluster {
 	o.setDefaults()
 	c := &Cluster{
 		opts: o, log: o.Log, encoding: encoding{replace: !o.Skip, relative: o.RelativeTTL},
+		jobHash: jobHash(o.Job), told: map[string]bool{},
 		lanes: map[string]*lane{}, clients: map[string]*redis.Client{}, silent: map[string]bool{}, names: map[string]string{},
 		asked: make(chan struct{}, 1), finished: make(chan struct{}),
 	}
@@ -164,7 +174,10 @@ func (c *Cluster) Run(ctx context.Context) error {
 	following, unfollow := context.WithCancel(gctx)
 	defer unfollow()
 	c.mu.Lock()
-	c.start = func(l *lane) { g.Go(func() error { return l.run(gctx) }) }
+	c.start = func(l *lane) {
+		g.Go(func() error { return l.run(gctx) })
+		g.Go(func() error { return l.rebuilder.run(gctx) })
+	}
 	for _, l := range c.lanes {
 		c.start(l)
 	}
@@ -194,6 +207,7 @@ func (c *Cluster) closeLanes() {
 	c.start = nil
 	for _, l := range c.lanes {
 		l.close()
+		l.rebuilder.close()
 	}
 }
 
@@ -206,32 +220,37 @@ func (c *Cluster) Send(ctx context.Context, r *record.Record, name []byte, slot 
 	}
 	now := c.routing.Load()
 	l := now.lanes[max(0, now.table.Index(slot))] // a hole: any node says so, and the lane recovers
-	if longest := max(r.Len()+footerBytes, int64(len(name))); longest > c.opts.MaxBulk {
-		reason := fmt.Sprintf("%d bytes are more than the target takes in one word (proto-max-bulk-len %d)", longest, c.opts.MaxBulk)
+	rebuild, reason := c.way(l, r, name)
+	if reason != "" {
 		return c.fail(l, checkpoint.Failure{Key: clone(name), DB: r.DB, Slot: slot, Reason: reason}, seg, true)
 	}
+	open, push := &l.open, l.push
+	if rebuild {
+		open, push = &l.rebuilder.open, l.rebuilder.push
+	}
 	size := c.encoding.size(r, name)
-	if isLarge(r) || size > chunkBytes {
-		c.seal(l)
+	alone := isLarge(r) || size > chunkBytes
+	if *open != nil && (alone || !(*open).fits(size)) {
+		push(*open)
+		*open = nil
+	}
+	if alone {
 		ch, err := c.budget.chunk(ctx, size, int64(len(r.Value))*b2i(r.Owned), c.Flush)
 		if err != nil {
 			return err
 		}
 		c.encoding.add(ch, r, name, slot, seg)
-		l.push(ch)
+		push(ch)
 		return nil
 	}
-	if l.open != nil && !l.open.fits(size) {
-		c.seal(l)
-	}
-	if l.open == nil {
+	if *open == nil {
 		ch, err := c.budget.chunk(ctx, size, 0, c.Flush)
 		if err != nil {
 			return err
 		}
-		l.open = ch
+		*open = ch
 	}
-	c.encoding.add(l.open, r, name, slot, seg)
+	c.encoding.add(*open, r, name, slot, seg)
 	return nil
 }
 
@@ -251,6 +270,10 @@ func (c *Cluster) seal(l *lane) {
 	if l.open != nil {
 		l.push(l.open)
 		l.open = nil
+	}
+	if b := l.rebuilder; b.open != nil {
+		b.push(b.open)
+		b.open = nil
 	}
 }
 
@@ -316,11 +339,6 @@ func (c *Cluster) fail(l *lane, f checkpoint.Failure, seg *checkpoint.Segment, u
 	return nil
 }
 
-// unsupported explains a payload that was refused.
-func (c *Cluster) unsupported(typ byte, line string) string {
-	return fmt.Sprintf("the target does not take this %s: %q", typeName(typ), line)
-}
-
 func (c *Cluster) hungry() bool {
 	lanes := c.routing.Load().lanes
 	for _, l := range lanes {
@@ -339,52 +357,6 @@ func (c *Cluster) allLanes() []*lane {
 		all = append(all, l)
 	}
 	return all
-}
-
-// Master is one lane's share of the work, for the display.
-type Master struct {
-	Addr   string `json:"addr"`
-	ID     string `json:"id"`
-	Slots  int    `json:"slots"`
-	Keys   int64  `json:"keys"`  // written
-	Bytes  int64  `json:"bytes"` // written
-	Status string `json:"status,omitempty"`
-}
-
-// Masters returns what each master has received, those that lost their role in
-// between included.
-func (c *Cluster) Masters() []Master {
-	now := c.routing.Load()
-	slots := now.table.Counts()
-	seen := map[*lane]bool{}
-	var out []Master
-	for i, m := range now.table.Masters() {
-		l := now.lanes[i]
-		seen[l] = true
-		out = append(out, l.describe(m.ID, slots[i]))
-	}
-	for _, l := range c.allLanes() {
-		if !seen[l] && l.keys.Load() > 0 {
-			out = append(out, l.describe("", 0))
-		}
-	}
-	return out
-}
-
-// Retries counts what went wrong and was mended: redirections, pauses asked
-// for by nodes, connections lost.
-type Retries struct {
-	Moved     int64 `json:"moved"`
-	Ask       int64 `json:"ask"`
-	Paused    int64 `json:"paused"`
-	Lost      int64 `json:"lost"`
-	Restamped int64 `json:"restamped"` // payloads sent again with a lower RDB version
-}
-
-// Retries returns the numbers up to now.
-func (c *Cluster) Retries() Retries {
-	n := &c.count
-	return Retries{n.moved.Load(), n.ask.Load(), n.paused.Load(), n.lost.Load(), n.restamped.Load()}
 }
 
 func clone(b []byte) []byte { return append([]byte(nil), b...) }

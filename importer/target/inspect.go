@@ -65,8 +65,9 @@ func (c *Cluster) Inspect(ctx context.Context) (preflight.Target, preflight.Find
 		facts.Keys += v.Keys
 		facts.Masters = append(facts.Masters, v.Master)
 	}
-	if len(facts.Masters) > 0 && !facts.Oldest().Version.AtLeast(5, 0) {
-		c.encoding.relative = true
+	if len(facts.Masters) > 0 {
+		c.version = facts.Oldest().Version
+		c.encoding.relative = c.encoding.relative || !c.version.AtLeast(5, 0)
 	}
 	return facts, found
 }

@@ -21,8 +21,9 @@ import (
 // reply, its reader matches them, and it owns what it has taken until that is
 // answered or another lane has it.
 type lane struct {
-	cluster *Cluster
-	addr    string
+	cluster   *Cluster
+	addr      string
+	rebuilder *rebuilder
 
 	open *chunk // being filled; the dispatching goroutine's alone
 
@@ -50,6 +51,8 @@ type lane struct {
 	progress atomic.Int64 // Unix nanoseconds of the last byte that moved
 	keys     atomic.Int64
 	bytes    atomic.Int64
+	unknown  [256]atomic.Bool            // RDB types that the node's version does not take
+	said     [256]atomic.Pointer[string] // how it refused a value of a type last
 }
 
 // longestQuiet is how long a lane's trouble goes unmentioned at most.
@@ -63,6 +66,7 @@ var (
 
 func newLane(c *Cluster, addr string) *lane {
 	l := &lane{cluster: c, addr: addr}
+	l.rebuilder = newRebuilder(l)
 	l.work = sync.NewCond(&l.mu)
 	return l
 }
@@ -409,6 +413,9 @@ func (l *lane) describe(id string, slots int) Master {
 	const noteworthy = 2 * time.Second
 	if still := time.Since(time.Unix(0, l.progress.Load())); m.Status == "" && len(l.inflight) > 0 && still > noteworthy {
 		m.Status = fmt.Sprintf("no answer for %s", still.Round(time.Second))
+	}
+	if m.Status == "" {
+		m.Status = l.rebuilder.status()
 	}
 	return m
 }

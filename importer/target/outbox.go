@@ -8,8 +8,9 @@ type outbox struct {
 }
 
 type destination struct {
-	lane   *lane
-	asking bool
+	lane    *lane
+	asking  bool
+	rebuild bool // for the lane's rebuilder
 }
 
 func (c *Cluster) newOutbox() *outbox {
@@ -19,15 +20,23 @@ func (c *Cluster) newOutbox() *outbox {
 // add copies one entry of a chunk into what goes to a lane, and returns the
 // chunk that has it as its last.
 func (o *outbox) add(to *lane, from *chunk, i int, asking bool) *chunk {
-	d := destination{to, asking}
+	return o.put(destination{lane: to, asking: asking}, from, i)
+}
+
+// rebuild is add for what is to be made with native commands there.
+func (o *outbox) rebuild(to *lane, from *chunk, i int) {
+	o.put(destination{lane: to, rebuild: true}, from, i)
+}
+
+func (o *outbox) put(d destination, from *chunk, i int) *chunk {
 	c := o.chunks[d]
 	if c != nil && (from.body != nil || c.body != nil || !c.room(from, i)) {
-		to.push(c)
+		d.push(c)
 		c = nil
 	}
 	if c == nil {
 		c = o.cluster.budget.force(from.entrySize(i), from.bodyBytes())
-		c.asking = asking
+		c.asking = d.asking
 		o.chunks[d] = c
 	}
 	c.take(from, i)
@@ -37,7 +46,15 @@ func (o *outbox) add(to *lane, from *chunk, i int, asking bool) *chunk {
 // flush pushes everything gathered to its lanes.
 func (o *outbox) flush() {
 	for d, c := range o.chunks {
-		d.lane.push(c)
+		d.push(c)
 		delete(o.chunks, d)
 	}
+}
+
+func (d destination) push(c *chunk) {
+	if d.rebuild {
+		d.lane.rebuilder.push(c)
+		return
+	}
+	d.lane.push(c)
 }

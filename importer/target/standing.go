@@ -17,6 +17,7 @@ func (c *Cluster) Moved() (latest int64) {
 			latest = max(latest, l.progress.Load())
 		}
 		l.mu.Unlock()
+		latest = max(latest, l.rebuilder.lastMove())
 	}
 	return latest
 }
@@ -27,6 +28,9 @@ func (c *Cluster) Waits() []pulse.Wait {
 	var all []pulse.Wait
 	for _, l := range c.allLanes() {
 		if w, ok := l.waits(); ok {
+			all = append(all, w)
+		}
+		if w, ok := l.rebuilder.waits(); ok {
 			all = append(all, w)
 		}
 	}

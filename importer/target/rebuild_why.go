@@ -1,0 +1,108 @@
+package target
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/rdbparse"
+)
+
+// way decides whether a record is rebuilt or sent as bytes. With a reason it is
+// neither.
+func (c *Cluster) way(l *lane, r *record.Record, name []byte) (rebuild bool, reason string) {
+	if int64(len(name)) > c.opts.MaxBulk {
+		return false, c.tooLong(int64(len(name)))
+	}
+	if r.Build != nil {
+		c.tell("the source hands these values on in parts: they are rebuilt with native commands", r.Type, name)
+		return true, ""
+	}
+	if bytes := r.Len() + footerBytes; bytes > min(c.opts.MaxBulk, c.opts.MaxCommand+footerBytes) {
+		if n := stringBytes(r); r.Type == stringType && n > c.opts.MaxBulk {
+			return false, c.tooLong(n)
+		}
+		c.tell("values longer than --max-command or proto-max-bulk-len are rebuilt with native commands, in parts", r.Type, name)
+		return true, ""
+	}
+	return l.unknown[r.Type].Load(), ""
+}
+
+func (c *Cluster) tooLong(bytes int64) string {
+	return fmt.Sprintf("%d bytes are more than the target takes in one word (proto-max-bulk-len %d)", bytes, c.opts.MaxBulk)
+}
+
+// refuses notes that a node did not take a value of a type, with the lowest
+// version that knows it. If that is because of the node's own version, others of
+// the type go to the rebuilder at once.
+func (l *lane) refuses(x *entry, key []byte, vendor rdbparse.Vendor, line string) {
+	l.said[x.typ].Store(&line)
+	if !l.cluster.version.Takes(vendor, x.typ) {
+		l.unknown[x.typ].Store(true)
+	}
+	l.cluster.tell("the target does not take these values as bytes: they are rebuilt with native commands", x.typ, key)
+}
+
+// notTaken begins the reason why an entry can't be rebuilt: with what the node
+// said of its type, if it refused that.
+func (l *lane) notTaken(x *entry) (reason string, refused bool) {
+	if line := l.said[x.typ].Load(); line != nil {
+		return fmt.Sprintf("the target does not take this %s: %q, and it can't be rebuilt with native commands", typeName(x.typ), *line), true
+	}
+	return fmt.Sprintf("this %s can't be rebuilt with native commands", typeName(x.typ)), false
+}
+
+// tell lets the operator know, once for each reason and type, that values are
+// rebuilt.
+func (c *Cluster) tell(why string, typ byte, key []byte) {
+	id := fmt.Sprint(why, typ)
+	c.mu.Lock()
+	known := c.told[id]
+	c.told[id] = true
+	c.mu.Unlock()
+	if !known {
+		c.log.Info(why, zap.String("type", typeName(typ)), zap.ByteString("first_key", clipped(key)))
+	}
+}
+
+const stringType = 0
+
+// stringBytes is the length of a string when it is not serialized: one that is
+// compressed tells it in front.
+func stringBytes(r *record.Record) int64 {
+	head := r.Value
+	if r.Large != nil {
+		head = make([]byte, 1+2*longestLength)
+		n, _ := r.Large.ReadAt(head, 0) // what can't be read is found out when it is sent
+		head = head[:n]
+	}
+	const compressed = 0xc3
+	if len(head) == 0 || head[0] != compressed {
+		n, _ := rdbLength(head)
+		return n
+	}
+	_, size := rdbLength(head[1:])
+	n, _ := rdbLength(head[1+size:])
+	return n
+}
+
+// longestLength is the most bytes of a length in an RDB file.
+const longestLength = 9
+
+// rdbLength reads a length and returns how many bytes it takes, 0 for what is
+// none (https://rdb.fnordig.de/file_format.html#length-encoding).
+func rdbLength(b []byte) (n int64, size int) {
+	switch {
+	case len(b) >= 1 && b[0] < 0x40:
+		return int64(b[0]), 1
+	case len(b) >= 2 && b[0] < 0x80:
+		return int64(b[0]&0x3f)<<8 | int64(b[1]), 2
+	case len(b) >= 5 && b[0] == 0x80:
+		return int64(binary.BigEndian.Uint32(b[1:])), 5
+	case len(b) >= longestLength && b[0] == 0x81:
+		return int64(min(binary.BigEndian.Uint64(b[1:]), 1<<62)), longestLength
+	}
+	return 0, 0
+}
