@@ -66,6 +66,7 @@ type watchdog struct {
 	job   *Job
 	after time.Duration // without progress
 
+	stage  string
 	last   vitals
 	alive  time.Time // when last was seen first
 	looked time.Time
@@ -74,7 +75,6 @@ type watchdog struct {
 
 // vitals are different when there was progress.
 type vitals struct {
-	phase         string
 	counts        checkpoint.Counts
 	offset, moved int64
 	lanes         int64
@@ -94,26 +94,33 @@ func (j *Job) watch() (stop func()) {
 			case <-done:
 				return
 			case <-tick.C:
-				w.look(time.Now(), j.vitals(), j.limited.Load())
+				w.look(time.Now(), *j.phase.Load(), j.vitals(), j.limited.Load())
 			}
 		}
 	})
 	return func() {
 		close(done)
 		wg.Wait()
+		if j.vitals() != w.last {
+			w.goesOn(time.Now()) // and came to an end before the next look
+		}
+		j.standing.Store(nil)
 	}
 }
 
 // look judges what it sees at a time. A job whose limits make it wait gets on;
 // and one that could not even look was stopped itself, with all its machine.
-func (w *watchdog) look(now time.Time, v vitals, limited bool) {
+// That it is about to end is no progress.
+func (w *watchdog) look(now time.Time, stage string, v vitals, limited bool) {
 	stopped := now.Sub(w.looked) > w.after/2
+	begins := stage != w.stage && stage != "drain" && stage != "finish"
 	w.looked = now
-	if v != w.last || limited || stopped {
+	if v != w.last || begins || limited || stopped {
 		w.goesOn(now)
-		w.last, w.alive = v, now
+		w.stage, w.last, w.alive = stage, v, now
 		return
 	}
+	w.stage = stage
 	still := now.Sub(w.alive)
 	if still < w.due() {
 		return
@@ -141,7 +148,7 @@ func (w *watchdog) goesOn(now time.Time) {
 	}
 	w.told = 0
 	w.job.standing.Store(nil)
-	s := Standstill{Stage: w.last.phase, Since: w.alive, For: now.Sub(w.alive), Over: true}
+	s := Standstill{Stage: w.stage, Since: w.alive, For: now.Sub(w.alive), Over: true}
 	w.job.log.Info(s.String())
 	w.job.opts.Standstill(s)
 }
@@ -149,7 +156,7 @@ func (w *watchdog) goesOn(now time.Time) {
 // standstill says who owes something. What has no beginning of its own began
 // with the standstill.
 func (w *watchdog) standstill(still time.Duration) Standstill {
-	s := Standstill{Stage: w.last.phase, Since: w.alive, For: still, Waits: w.job.waits(), Outlook: w.job.outlook()}
+	s := Standstill{Stage: w.stage, Since: w.alive, For: still, Waits: w.job.waits(), Outlook: w.job.outlook()}
 	for i := range s.Waits {
 		if s.Waits[i].Since.IsZero() {
 			s.Waits[i].Since = w.alive
@@ -162,7 +169,7 @@ func (w *watchdog) standstill(still time.Duration) Standstill {
 type pulsing interface{ Pulse() *pulse.Pulse }
 
 func (j *Job) vitals() vitals {
-	v := vitals{phase: *j.phase.Load(), offset: j.offset.Load(), moved: j.pulse.Moved()}
+	v := vitals{offset: j.offset.Load(), moved: j.pulse.Moved()}
 	if t := j.tracker.Load(); t != nil {
 		v.counts = t.Totals()
 	}

@@ -20,6 +20,7 @@ func TestWatchdog(t *testing.T) {
 		moves   func(second int) bool
 		limited func(second int) bool
 		asleep  func(second int) bool // no look then
+		ends    func(second int) bool
 		want    []string
 	}{
 		{name: "always something", seconds: 10 * minute, moves: func(s int) bool { return s%29 == 0 }},
@@ -27,6 +28,7 @@ func TestWatchdog(t *testing.T) {
 			want: []string{"30s", "1m0s", "2m0s", "5m0s", "10m0s", "20m0s", "30m0s", "40m0s", "over 41m0s"}},
 		{name: "two of them", seconds: 200, moves: func(s int) bool { return s == 40 || s >= 150 },
 			want: []string{"30s", "over 40s", "30s", "1m0s", "over 1m50s"}},
+		{name: "it gives up", seconds: 61, ends: func(s int) bool { return s > 40 }, want: []string{"30s", "1m0s"}},
 		{name: "a limit", seconds: 10 * minute, limited: func(s int) bool { return s%20 != 0 }},
 		{name: "rounds with pauses", seconds: 10 * minute, rest: 3 * time.Minute, moves: func(s int) bool { return s%200 == 0 }},
 		{name: "the machine slept", seconds: 20 * minute, asleep: func(s int) bool { return s > 5 && s < 19*minute }, want: []string{"30s"}},
@@ -42,7 +44,7 @@ func TestWatchdog(t *testing.T) {
 			}})
 			j.rest = tc.rest
 			w := &watchdog{job: j, after: j.opts.StandstillAfter}
-			begun, v := time.Now(), vitals{phase: "copy"}
+			begun, v := time.Now(), vitals{}
 			for s := range tc.seconds {
 				if tc.asleep != nil && tc.asleep(s) {
 					continue
@@ -50,7 +52,11 @@ func TestWatchdog(t *testing.T) {
 				if tc.moves != nil && tc.moves(s) {
 					v.moved++
 				}
-				w.look(begun.Add(time.Duration(s)*time.Second), v, tc.limited != nil && tc.limited(s))
+				stage := "copy"
+				if tc.ends != nil && tc.ends(s) {
+					stage = "finish"
+				}
+				w.look(begun.Add(time.Duration(s)*time.Second), stage, v, tc.limited != nil && tc.limited(s))
 				if told := len(got) > 0 && !strings.HasPrefix(got[len(got)-1], "over"); told != (j.standing.Load() != nil) {
 					t.Fatalf("after %d s: told %q, shown %v", s, got, j.standing.Load())
 				}
