@@ -5,12 +5,17 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer"
+	"github.com/slotferry/slotferry/importer/choice"
+	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/importer/source/rdb"
 	"github.com/slotferry/slotferry/internal/dataset"
 	"github.com/slotferry/slotferry/rdbparse"
 )
@@ -200,6 +205,142 @@ func TestFlippedBits(t *testing.T) {
 		out := run{from: fromBytes(altered, 1<<20), dir: t.TempDir()}.do(t)
 		if out.err == nil {
 			t.Fatalf("bit %d of byte %d of %d flipped: %s", i%8, at, len(data), out.Status)
+		}
+	}
+}
+
+// collected is a sink that keeps what a source yields.
+type collected struct {
+	records []string
+	marks   []record.Position
+}
+
+func (c *collected) Record(r *record.Record) error {
+	value := r.Value
+	if r.Large != nil {
+		var err error
+		if value, err = io.ReadAll(r.Large); err != nil {
+			return err
+		}
+	}
+	c.records = append(c.records, fmt.Sprintf("%d %q %d %d %d %x", r.DB, r.Key, r.Type, r.ExpireAt, r.Fate, value))
+	return nil
+}
+
+func (c *collected) Program(p record.Program) error {
+	c.records = append(c.records, p.Code)
+	return nil
+}
+
+func (c *collected) Mark(pos record.Position) error {
+	c.marks = append(c.marks, pos)
+	return nil
+}
+
+// smallOf returns the short entries of a file, as a file, and where each of
+// them ends.
+func smallOf(t *testing.T, path string) (data []byte, ends []int) {
+	t.Helper()
+	whole, err := os.ReadFile(path)
+	must(t, err)
+	w, err := rdbparse.NewWalker(bytes.NewReader(whole), rdbparse.Options{})
+	must(t, err)
+	data = append(data, whole[:9]...)
+	for had := map[string]bool{}; ; {
+		before := w.State().Offset
+		e, err := w.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		must(t, err)
+		kind := fmt.Sprint(e.Kind, e.Type, e.ExpireAt != 0, e.DB)
+		if after := w.State().Offset; after-before < 200 && (e.Kind != rdbparse.KindKey || !had[kind]) {
+			had[kind] = true
+			data = append(data, whole[before:after]...)
+			if e.Kind == rdbparse.KindKey || e.Kind == rdbparse.KindFunction {
+				ends = append(ends, len(data))
+			}
+		}
+	}
+	data = append(data, 0xff)
+	return binary.LittleEndian.AppendUint64(data, rdbparse.CRC64(0, data)), ends
+}
+
+// readAs reads a file as an import does, from a place on: what would be sent,
+// and how it ended.
+func readAs(t *testing.T, o rdb.Options, from record.Position) (got collected, err error) {
+	t.Helper()
+	all, err := choice.New(choice.Options{})
+	must(t, err)
+	o.Choice, o.MaxValue = all, 1<<20
+	source := rdb.New(o)
+	defer source.Close()
+	_, found := source.Inspect(t.Context())
+	if blockers := found.Blockers(); len(blockers) > 0 {
+		return got, errors.New(blockers[0].Message)
+	}
+	return got, source.Stream(t.Context(), from, &got)
+}
+
+// TestDamageAnywhere damages every byte of small files, and cuts them
+// everywhere: what is before the damage is yielded as it is, the source ends
+// with an error that names the file and the place, and never says that it
+// reached the end; nor does it when it goes on from where it stopped.
+func TestDamageAnywhere(t *testing.T) {
+	for _, name := range []string{"redis-8.6", "valkey-9.1"} {
+		data, ends := smallOf(t, "../rdbparse/testdata/"+name+".rdb")
+		path := file(t, name+".rdb", data)
+		want, err := readAs(t, rdb.Options{Path: path}, record.Position{})
+		must(t, err)
+		if len(want.records) < 10 || len(want.records) != len(ends) || !want.marks[len(want.marks)-1].End {
+			t.Fatalf("%s: %d records, %+v", name, len(want.records), want.marks)
+		}
+		check := func(what string, damaged []byte, at int, o rdb.Options) {
+			where := "standard input"
+			if o.Stream == nil {
+				must(t, os.WriteFile(path, damaged, 0o600))
+				o.Path, where = path, path
+			}
+			got, err := readAs(t, o, record.Position{})
+			if err == nil && at < 9 && slices.Equal(got.records, want.records) {
+				return // a version before checksums
+			}
+			if err == nil || !strings.Contains(err.Error(), where) {
+				t.Fatalf("%s, %s: %d records, %v", name, what, len(got.records), err)
+			}
+			sound := 0
+			for sound < len(ends) && ends[sound] <= at {
+				sound++
+			}
+			if len(got.records) < sound || !slices.Equal(got.records[:sound], want.records[:sound]) {
+				t.Fatalf("%s, %s: %q, want the first %d of %q", name, what, got.records, sound, want.records)
+			}
+			if slices.ContainsFunc(got.marks, func(p record.Position) bool { return p.End }) {
+				t.Fatalf("%s, %s: it says that it reached the end", name, what)
+			}
+			if o.Stream != nil || len(got.marks) == 0 {
+				return
+			}
+			again, err := readAs(t, o, got.marks[len(got.marks)-1])
+			if err == nil || len(again.records) > 0 {
+				t.Fatalf("%s, %s: resumed, it gives %d records more, %v", name, what, len(again.records), err)
+			}
+		}
+		step := 1
+		if testing.Short() {
+			step = 11
+		}
+		for at := 0; at < len(data); at += step {
+			altered := bytes.Clone(data)
+			altered[at] ^= []byte{0x01, 0x80, 0xff}[at%3]
+			flip, cut := fmt.Sprintf("byte %d of %d altered", at, len(data)), fmt.Sprintf("cut to %d of %d", at, len(data))
+			if at%2 == 0 {
+				check(flip, altered, at, rdb.Options{})
+				check(cut, data[:at], at, rdb.Options{Stream: bytes.NewReader(data[:at])})
+			} else {
+				check(flip, altered, at, rdb.Options{Stream: bytes.NewReader(altered)})
+				check(cut, data[:at], at, rdb.Options{})
+			}
 		}
 	}
 }
