@@ -5,10 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -97,6 +101,13 @@ func finish(t *testing.T, cmd *exec.Cmd, stdin io.Reader) result {
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
+	return ended(t, cmd, &stdout, &stderr)
+}
+
+// ended makes sure of what holds for every command that has ended, however it
+// did: no password is told, and an import's account adds up.
+func ended(t *testing.T, cmd *exec.Cmd, stdout, stderr *bytes.Buffer) result {
+	t.Helper()
 	r := result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 	for _, secret := range []string{sourcePassword, targetPassword} {
 		if strings.Contains(r.stdout+r.stderr, secret) {
@@ -106,7 +117,44 @@ func finish(t *testing.T, cmd *exec.Cmd, stdin io.Reader) result {
 	if strings.Contains(r.stderr, "goroutine ") {
 		t.Errorf("a panic or a race:\n%s", r.stderr)
 	}
+	if accounts, sound := r.account(); sound != nil {
+		t.Errorf("%d accounts: %v\n%s", accounts, sound, r.stdout)
+	} else if slices.Contains(cmd.Args, "import") && !slices.Contains(cmd.Args, "--dry-run") && r.code == 0 && accounts == 0 && !slices.Contains(cmd.Args, "--help") {
+		t.Errorf("an import without an account:\n%s", r.stdout)
+	}
 	return r
+}
+
+// row is one number of the account as people read it.
+var row = regexp.MustCompile(`(?m)^ +(read|= written|\+ skipped|\+ expired|\+ filtered|\+ failed) +([0-9,]+)`)
+
+// account checks that each summary of an import adds up: read = written +
+// skipped + expired + filtered + failed, in JSON or in text.
+func (r result) account() (accounts int, err error) {
+	for line := range strings.Lines(r.stdout) {
+		var s summary
+		if json.Unmarshal([]byte(line), &s) != nil || s.Event != "summary" || !strings.Contains(line, `"written":`) {
+			continue
+		}
+		accounts++
+		if !s.balanced() {
+			return accounts, fmt.Errorf("it does not add up: %s", line)
+		}
+	}
+	for rows := row.FindAllStringSubmatch(r.stdout, -1); len(rows) > 0; rows = rows[6:] {
+		accounts++
+		if len(rows) < 6 {
+			return accounts, fmt.Errorf("%d of 6 rows", len(rows))
+		}
+		var n [6]int64
+		for i, found := range rows[:6] {
+			n[i], _ = strconv.ParseInt(strings.ReplaceAll(found[2], ",", ""), 10, 64)
+		}
+		if n[0] != n[1]+n[2]+n[3]+n[4]+n[5] {
+			return accounts, fmt.Errorf("it does not add up: %v", n)
+		}
+	}
+	return accounts, nil
 }
 
 // last decodes the summary of --output json.

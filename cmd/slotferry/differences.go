@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"go.uber.org/zap"
 
 	"github.com/slotferry/slotferry/configs"
 	"github.com/slotferry/slotferry/importer"
@@ -96,12 +97,20 @@ func (o *output) endVerify(c *configs.Verify, v importer.Verification, err error
 		out.Error = reason(err)
 	}
 	o.json.put(out)
+	if err != nil {
+		o.log.Error(notCompared(err), zap.String("next", nextOf(v, err)))
+	}
+}
+
+// notCompared puts the error of a verification into words for the operator.
+func notCompared(err error) string {
+	return strings.Replace(reason(err), "nothing was written", "nothing was compared", 1)
 }
 
 // verdictOf is the end of a verification as people read it.
 func verdictOf(stdout, stderr io.Writer, v importer.Verification, err error) {
 	if v.Status == importer.Blocked {
-		fmt.Fprintln(stderr, "slotferry:", strings.Replace(err.Error(), "nothing was written", "nothing was compared", 1))
+		fmt.Fprintln(stderr, "slotferry:", notCompared(err))
 		return
 	}
 	fmt.Fprint(stdout, verificationText(v))
@@ -112,19 +121,30 @@ func verdictOf(stdout, stderr io.Writer, v importer.Verification, err error) {
 		}
 		fmt.Fprintf(stderr, "  not compared: key %s (db %d): %s\n", shownKey(f.Key), f.DB, f.Reason)
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		fmt.Fprintln(stdout, "\n"+sameText(v))
-	case errors.Is(err, importer.ErrDifferences):
-		fmt.Fprintf(stdout, "\n%s from the source, as listed. --repair copies them again.\n", verb(v.Differences, "differs", "differ"))
-	case errors.Is(err, importer.ErrNotCompared):
-		fmt.Fprintf(stdout, "\nNo difference was found, but %s could not be compared, as listed.\n", keys(v.NotComparable))
-	case v.Status == importer.Interrupted:
-		fmt.Fprintln(stderr, "slotferry:", reason(err))
-		fmt.Fprintln(stdout, "\nRun the same command again: it goes on from here, if it keeps a checkpoint.")
-	default:
+		return
+	}
+	if !errors.Is(err, importer.ErrDifferences) && !errors.Is(err, importer.ErrNotCompared) {
 		fmt.Fprintln(stderr, "slotferry:", reason(err))
 	}
+	fmt.Fprintln(stderr, "\n"+nextOf(v, err))
+}
+
+// nextOf says what to do after a verification that did not end well, but for
+// blockers, which say it themselves.
+func nextOf(v importer.Verification, err error) string {
+	switch {
+	case v.Status == importer.Blocked:
+		return ""
+	case errors.Is(err, importer.ErrDifferences):
+		return fmt.Sprintf("%s from the source, as listed. --repair copies them again.", verb(v.Differences, "differs", "differ"))
+	case errors.Is(err, importer.ErrNotCompared):
+		return fmt.Sprintf("No difference was found, but %s could not be compared, as listed. Look at those by hand.", keys(v.NotComparable))
+	case v.Status == importer.Interrupted:
+		return "Run the same command again: it goes on from here, if it keeps a checkpoint."
+	}
+	return "Remove the cause and run the same command again."
 }
 
 func verb(n int64, one, several string) string {

@@ -89,6 +89,9 @@ func (v *view) tail() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	p := v.progress
+	if s := p.Standstill; s != nil {
+		return fmt.Sprintf("  no progress for %s: %s", time.Since(s.Since).Round(time.Second), s.Owed())
+	}
 	keys, bytes, _ := v.meter.speed()
 	text := ""
 	if part := done(p); part >= 0 {

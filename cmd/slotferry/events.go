@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer"
 	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/importer/pulse"
 	"github.com/slotferry/slotferry/importer/report"
 	"github.com/slotferry/slotferry/importer/target"
 )
@@ -68,6 +70,24 @@ func (e *events) plan(p *report.Plan) {
 		Event string       `json:"event"`
 		Plan  *report.Plan `json:"plan"`
 	}{"plan", p})
+}
+
+// standstill tells that nothing gets on, or that it goes on.
+func (e *events) standstill(s importer.Standstill) {
+	out := struct {
+		Event   string       `json:"event"`
+		Stage   string       `json:"stage"`
+		Since   time.Time    `json:"since"`
+		Seconds float64      `json:"seconds"`
+		Waits   []pulse.Wait `json:"waits"`
+		Remedy  string       `json:"remedy,omitempty"`
+	}{Event: "standstill", Stage: s.Stage, Since: s.Since, Seconds: s.For.Seconds(), Waits: s.Waits}
+	if s.Over {
+		out.Event = "goes_on"
+	} else {
+		out.Remedy = s.Remedy()
+	}
+	e.put(out)
 }
 
 // blockers tells what stands in the way, if that is the error.

@@ -72,7 +72,7 @@ func runImport(ctx context.Context, c *configs.Import, stdin io.Reader, stdout i
 		OpenStore:       openStore(c.Resume, cluster), Restart: c.Restart, SavePatient: savePatience(c.Resume, c.RetryFor),
 		RetryFor: max(c.RetryFor, time.Nanosecond),
 		RateKeys: c.RateKeys, RateBytes: c.RateBytes,
-		Log: out.log, Notify: out.warnings, Foresee: out.foreseen,
+		Log: out.log, Notify: out.warnings, Foresee: out.foreseen, Standstill: out.standstill,
 	})
 	stopWatching := out.watch(job)
 	summary, err := job.Run(ctx)

@@ -40,6 +40,7 @@ func run() int {
 	var told *toldError
 	if err != nil && !errors.As(err, &told) {
 		fmt.Fprintln(os.Stderr, "slotferry:", err)
+		endInVain(os.Stdout, os.Args[1:], err)
 	}
 	return exitCode(err)
 }

@@ -101,6 +101,14 @@ func (o *output) warnings(found preflight.Findings) {
 	}
 }
 
+// standstill tells who reads events that nothing gets on; people have it from
+// the log.
+func (o *output) standstill(s importer.Standstill) {
+	if o.json != nil {
+		o.json.standstill(s)
+	}
+}
+
 // watch follows a job until the returned function is called.
 func (o *output) watch(job *importer.Job) (stop func()) {
 	switch {
@@ -149,6 +157,20 @@ func tickUntil(interval time.Duration, f func()) (stop func()) {
 func (o *output) end(c *configs.Import, s importer.Summary, proof *importer.Verification, err error) {
 	if o.json != nil {
 		o.json.end(s, proof, err)
+		for _, f := range s.Failures[:min(len(s.Failures), shownFailures)] {
+			if f.Skipped {
+				o.log.Warn(failureText(f))
+			} else {
+				o.log.Error(failureText(f))
+			}
+		}
+		if err != nil {
+			todo := next(c, s, err)
+			if proof != nil {
+				todo = nextOf(*proof, err)
+			}
+			o.log.Error(reason(err), zap.String("next", todo))
+		}
 		return
 	}
 	finalReport(o.stdout, o.stderr, c, s, proof, err)

@@ -95,6 +95,9 @@ func runPlan(ctx context.Context, c *configs.Plan, stdin io.Reader, stdout io.Wr
 		return wrong
 	}
 	if err != nil {
+		if c.Format != "text" || c.Out != "" { // the text says it itself
+			fmt.Fprintln(out.stderr, "slotferry:", err)
+		}
 		return &toldError{err}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/slotferry/slotferry/configs"
 	"github.com/slotferry/slotferry/importer"
 	"github.com/slotferry/slotferry/importer/choice"
+	"github.com/slotferry/slotferry/importer/pulse"
 	"github.com/slotferry/slotferry/importer/source/rdb"
 	"github.com/slotferry/slotferry/importer/source/scan"
 	"github.com/slotferry/slotferry/importer/target"
@@ -63,6 +64,14 @@ type reading struct {
 	names func(ctx context.Context, visit func(db int, key []byte) error) error
 	live  *scan.Source // nil for a file
 	close func()
+}
+
+// Pulse tells whether the source moves.
+func (r reading) Pulse() *pulse.Pulse {
+	if s, ok := r.Source.(interface{ Pulse() *pulse.Pulse }); ok {
+		return s.Pulse()
+	}
+	return &pulse.Pulse{}
 }
 
 // use is what a source is read for.

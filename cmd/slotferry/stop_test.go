@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func interrupted(t *testing.T, dir string, args []string, wait time.Duration, si
 		}
 	}
 	_ = cmd.Wait()
-	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+	return ended(t, cmd, &stdout, &stderr)
 }
 
 func TestSignals(t *testing.T) {
@@ -52,6 +53,9 @@ func TestSignals(t *testing.T) {
 				args := append([]string{"import", "--source", from, "--target", dst.url, "--scan-count", "200"}, slow...)
 				r := interrupted(t, dir, args, 700*time.Millisecond, sig)
 				r.want(t, 75)
+				if !strings.Contains(r.stderr, "interrupted by a signal") || !strings.Contains(r.stderr, "Run the same command again") {
+					t.Errorf("it does not say what happened and what to do:\n%s", r.stderr)
+				}
 				if s := r.last(t); s.Status != "interrupted" || s.Written == 0 || s.Written == 12000 || !s.balanced() {
 					t.Errorf("summary %+v", s)
 				}

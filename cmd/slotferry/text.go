@@ -18,7 +18,11 @@ import (
 
 // line tells the progress in one log line.
 func (o *output) line(p importer.Progress, m *meter) {
-	o.log.Info(progressText(p, m))
+	text := progressText(p, m)
+	if s := p.Standstill; s != nil {
+		text += fmt.Sprintf("; no progress for %s", time.Since(s.Since).Round(time.Second))
+	}
+	o.log.Info(text)
 	for _, master := range p.Masters {
 		if master.Status != "" {
 			o.log.Warn(master.Addr + ": " + master.Status)
@@ -77,7 +81,10 @@ func finalReport(stdout, stderr io.Writer, c *configs.Import, s importer.Summary
 	if err != nil && !errors.Is(err, importer.ErrFailedKeys) {
 		fmt.Fprintln(stderr, "slotferry:", reason(err))
 	}
-	fmt.Fprintln(stdout, next(c, s, err))
+	if err != nil {
+		stdout = stderr
+	}
+	fmt.Fprintln(stdout, "\n"+next(c, s, err))
 }
 
 // reason puts an error into words for the operator.
@@ -163,12 +170,17 @@ func failures(w io.Writer, list []checkpoint.Failure, failed int64) {
 			fmt.Fprintf(w, "  … %s more; --output json lists up to %d\n", humanize.Comma(max(failed, int64(len(list)))-shownFailures), checkpoint.KeepFailures)
 			break
 		}
-		what := "failed"
-		if f.Skipped {
-			what = "skipped"
-		}
-		fmt.Fprintf(w, "  %s: key %s (db %d, slot %d%s): %s\n", what, shownKey(f.Key), f.DB, f.Slot, at(f.Node), f.Reason)
+		fmt.Fprintln(w, "  "+failureText(f))
 	}
+}
+
+// failureText is `failed: key "a" (db 0, slot 15495, node 10.0.0.1:6379): …`.
+func failureText(f checkpoint.Failure) string {
+	what := "failed"
+	if f.Skipped {
+		what = "skipped"
+	}
+	return fmt.Sprintf("%s: key %s (db %d, slot %d%s): %s", what, shownKey(f.Key), f.DB, f.Slot, at(f.Node), f.Reason)
 }
 
 func at(node string) string {
@@ -187,21 +199,23 @@ func shownKey(key []byte) string {
 	return fmt.Sprintf("%q", key)
 }
 
-// next says what to do now.
+// next says what to do now, but for blockers, which say it themselves.
 func next(c *configs.Import, s importer.Summary, err error) string {
 	switch {
+	case s.Status == importer.Blocked:
+		return ""
 	case s.Status == importer.Done:
-		return "\nEvery key that was read is in its master; the source was not changed. Next: compare both sides with\nslotferry verify, then point the applications at the cluster. What was written to the source after it was\nread is not in the cluster."
+		return "Every key that was read is in its master; the source was not changed. Next: compare both sides with\nslotferry verify, then point the applications at the cluster. What was written to the source after it was\nread is not in the cluster."
 	case s.Status == importer.Interrupted && c.Checkpoint == "none":
-		return "\nThere is no checkpoint (--checkpoint none), so the next run begins anew: add --on-exists replace to it."
+		return "There is no checkpoint (--checkpoint none), so the next run begins anew: add --on-exists replace to it."
 	case s.Status == importer.Interrupted:
-		return "\nRun the same command again: it goes on from here, and nothing is lost or written twice."
+		return "Run the same command again: it goes on from here, and nothing is lost or written twice."
 	case errors.Is(err, importer.ErrFailedKeys):
-		return fmt.Sprintf("\nAll other keys are in their masters. %s failed, as listed. Remove the cause, then copy them again:\nthe same command with --on-exists replace and an --include for each of them.", keys(s.Failed))
+		return fmt.Sprintf("All other keys are in their masters. %s failed, as listed. Remove the cause, then copy them again:\nthe same command with --on-exists replace and an --include for each of them.", keys(s.Failed))
 	case c.Checkpoint == "none":
-		return "\nWhat was written before stays written; the next run begins anew and needs --on-exists replace."
+		return "What was written before stays written. Remove the cause; the next run begins anew and needs --on-exists replace."
 	}
-	return "\nWhat was written before stays written. Remove the cause and run the same command again: it goes on from here."
+	return "What was written before stays written. Remove the cause and run the same command again: it goes on from here."
 }
 
 func keys(n int64) string {

@@ -92,7 +92,7 @@ func compareSides(ctx context.Context, c *configs.Verify, out *output) (importer
 		OpenStore: openStore(c.Resume, cluster), Restart: c.Restart, SavePatient: savePatience(c.Resume, c.RetryFor),
 		RetryFor: max(c.RetryFor, time.Nanosecond),
 		RateKeys: c.RateKeys, RateBytes: c.RateBytes,
-		Log: out.log, Notify: out.warnings,
+		Log: out.log, Notify: out.warnings, Standstill: out.standstill,
 	})
 	vo := importer.VerifyOptions{
 		Compare: verify.Options{

@@ -192,7 +192,7 @@ func TestVerifyResumes(t *testing.T) {
 			_ = cmd.Process.Signal(os.Interrupt)
 		}
 		_ = cmd.Wait() // the exit code says it
-		if first := (result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}); !tc.kill {
+		if first := ended(t, cmd, &stdout, &stderr); !tc.kill {
 			first.want(t, 75, "interrupted")
 		}
 		if tc.restart {
