@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"runtime"
 	"strings"
 
@@ -96,6 +97,14 @@ func (v *values) passwordFile(side, path string) string {
 	}
 	return password
 }
+
+// userinfo is what an address has between its scheme and its host, and more if
+// that can't be told.
+var userinfo = regexp.MustCompile(`(?s)://.*@`)
+
+// masked takes user and password out of an address that was given where
+// something else belongs, and is quoted in an error.
+func masked(text string) string { return userinfo.ReplaceAllString(text, "://…@") }
 
 func readPassword(path string) (string, error) {
 	content, err := readLimited(path, maxPasswordBytes)
