@@ -18,7 +18,7 @@ type batch struct {
 
 // batch begins commands with name and the key.
 func (w *writer) batch(name string) *batch {
-	b := &batch{w: w}
+	b := &batch{w: w, arena: []byte{}}
 	b.around([][]byte{[]byte(name), w.key}, nil)
 	return b
 }
@@ -56,7 +56,8 @@ func (b *batch) makeRoom(words [][]byte) {
 
 func (b *batch) put(words [][]byte) {
 	if b.length(words) > b.w.options.MaxBytes {
-		b.send(words)
+		b.words = append(b.words[:0], words...)
+		b.send(b.words)
 		return
 	}
 	for _, word := range words {

@@ -43,7 +43,7 @@ const (
 func (w *writer) string() {
 	name := []byte("SET")
 	room := max(w.options.MaxBytes-len("APPEND")-len(w.key), w.options.MaxBytes/2, 1)
-	var part []byte
+	part := []byte{}
 	flush := func() {
 		w.do(name, w.key, part)
 		name, part = []byte("APPEND"), part[:0]
@@ -137,7 +137,7 @@ func (w *writer) zset(typ byte) {
 	var text []byte
 	add := func(member []byte, score float64) {
 		if math.IsNaN(score) {
-			w.refuse(fmt.Errorf("%w: a score that is not a number, in key %q", ErrUnsupported, w.key))
+			w.refuse(fmt.Errorf("%w: a score that is not a number", ErrUnsupported))
 			return
 		}
 		text = strconv.AppendFloat(text[:0], score, 'g', -1, 64) // the shortest that is exact

@@ -29,11 +29,14 @@ var ErrUnsupported = errors.New("no native command makes it")
 // returns. Its error ends Write, which returns it as it is.
 type Emit func(words [][]byte) error
 
-// Options bound what is written; zero fields take the defaults noted.
+// Options bound what is written; zero fields take the defaults noted. Pieces that
+// are held are elements, containers of packed elements, the words of a stream
+// entry and the pending entries of a group; while one is read it may take about
+// twice its length.
 type Options struct {
 	MaxBytes    int    // of one command's words, where a single element allows; 1 MiB
 	MaxElements int    // of one command; 4096
-	MaxHeld     int    // longest element, packed container or list of a group's pending entries, in bytes; 512 MiB
+	MaxHeld     int    // longest piece that is held, in bytes; 512 MiB
 	Now         int64  // fields of hashes that expired by then are left out; Unix milliseconds, the clock's
 	Target      Target // what the target understands; nothing that came after 6.0
 }
@@ -83,13 +86,14 @@ func (o Options) withDefaults() Options {
 // No command at all means that nothing is left of the value: it had no elements,
 // or only fields that have expired. After an error the key is to be thrown away.
 // An *[rdbparse.Error] tells of damage, of lengths beyond Options.MaxHeld
-// (rdbparse.ErrTooLong) and of the reader's own errors. A name that stands twice
+// (rdbparse.ErrTooLong) and of the reader's own errors, and names the key; an
+// ErrUnsupported doesn't. A name that stands twice
 // in a set, hash or sorted set, which servers would not load, is not noticed.
 func Write(v rdbparse.Vendor, typ byte, value io.Reader, key []byte, o Options, emit Emit) error {
 	o = o.withDefaults()
 	w := &writer{
 		reader: reader{in: bufio.NewReaderSize(value, readBytes), max: uint64(o.MaxHeld)},
-		key:    key, options: o, emit: emit,
+		key:    key, options: o, emit: emit, scratch: []byte{},
 	}
 	switch rdbparse.TypeName(v, typ) {
 	case "string":

@@ -43,7 +43,7 @@ func (s *stream) group() {
 	if s.revision >= 5 {
 		s.each(func() {
 			s.rawID()
-			s.refuse(fmt.Errorf("%w: pending entries that belong to no consumer, in key %q", ErrUnsupported, s.key))
+			s.refuse(fmt.Errorf("%w: pending entries that belong to no consumer", ErrUnsupported))
 		})
 	}
 	if s.err == nil && owned < len(s.pending) {

@@ -74,7 +74,7 @@ func (h *hashBatch) add(name, value []byte, expireAt int64) {
 	case expireAt <= w.options.Now:
 		return
 	case !w.options.Target.FieldExpiry:
-		w.refuse(fmt.Errorf("%w: the target has no expiry of hash fields, and key %q has such fields", ErrUnsupported, w.key))
+		w.refuse(fmt.Errorf("%w: fields of the hash expire, which the target doesn't know", ErrUnsupported))
 		return
 	}
 	words := [][]byte{name, value}

@@ -11,6 +11,10 @@ var streamRevisions = map[byte]int{
 	typeStream: 1, typeStream2: 2, typeStream3: 3, typeStream4: 4, typeStream5: 5,
 }
 
+// fieldBytes is what the name and the value of a field take as words, in the
+// decoder and in the command.
+const fieldBytes = 2 * 2 * 24
+
 // stream is what is known of a stream while it is written.
 type stream struct {
 	*writer
@@ -31,7 +35,7 @@ func (w *writer) stream(revision int) {
 	w.each(func() {
 		key, listpack := w.held2()
 		if w.err == nil {
-			w.check(decode.StreamNode(key, listpack, s.entry))
+			w.check(decode.StreamNode(key, listpack, w.options.MaxHeld/fieldBytes, s.entry))
 		}
 	})
 	if w.err == nil && s.length == 0 {

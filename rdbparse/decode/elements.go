@@ -60,13 +60,14 @@ func Zipmap(b []byte, take func(Field)) error {
 }
 
 // StreamNode gives the entries of one node of a stream one by one, without
-// deleted ones: key is the ID that its entries begin with.
-func StreamNode(key, listpack []byte, take func(Entry)) error {
+// deleted ones: key is the ID that its entries begin with. An entry of more
+// fields than maxFields is ErrTooLong.
+func StreamNode(key, listpack []byte, maxFields int, take func(Entry)) error {
 	var d decoder
 	if len(key) != 16 {
 		d.corrupt("a stream node's ID of %d bytes", len(key))
 	}
-	d.node(key, listpack, take)
+	d.node(key, listpack, maxFields, take)
 	return d.err
 }
 

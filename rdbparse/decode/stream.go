@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
+
+	"github.com/slotferry/slotferry/rdbparse"
 )
 
 // Stream is a stream with all that its server remembers of it. Later revisions
@@ -97,7 +100,7 @@ func (d *decoder) stream(revision int) *Stream {
 		if d.err == nil && len(key) != 16 {
 			d.corrupt("a stream node's ID of %d bytes", len(key))
 		}
-		d.node(key, d.str(), func(e Entry) { s.Entries = append(s.Entries, e) })
+		d.node(key, d.str(), math.MaxInt, func(e Entry) { s.Entries = append(s.Entries, e) })
 	}
 	s.Length, s.LastID = d.length(), d.numberID()
 	if revision >= 2 {
@@ -125,7 +128,7 @@ func (d *decoder) rawID() ID {
 // n names, 0; then for each entry flags, what its ID is more than the node's,
 // its fields, and how many elements that were (src/t_stream.c). An entry that
 // has the same names as the node gives only the values.
-func (d *decoder) node(key, listpack []byte, take func(Entry)) {
+func (d *decoder) node(key, listpack []byte, maxFields int, take func(Entry)) {
 	const deleted, sameNames = 1, 2
 	p := d.listpack(listpack)
 	if d.err != nil {
@@ -134,7 +137,12 @@ func (d *decoder) node(key, listpack []byte, take func(Entry)) {
 	base := BigID(key)
 	p.integer()
 	p.integer()
-	names := make([][]byte, p.count(1))
+	named := p.count(1)
+	if named > maxFields {
+		d.tooMany(named)
+		return
+	}
+	names := make([][]byte, named)
 	for i := range names {
 		names[i] = p.must()
 	}
@@ -151,6 +159,9 @@ func (d *decoder) node(key, listpack []byte, take func(Entry)) {
 			n = p.count(2)
 		} else if n > p.room() {
 			d.corrupt("a stream entry of %d fields goes beyond the end", n)
+		}
+		if n > maxFields {
+			d.tooMany(n)
 		}
 		if d.err != nil {
 			return
@@ -169,6 +180,10 @@ func (d *decoder) node(key, listpack []byte, take func(Entry)) {
 			take(e)
 		}
 	}
+}
+
+func (d *decoder) tooMany(fields int) {
+	d.fail(rdbparse.ErrTooLong, "a stream entry of %d fields", fields)
 }
 
 // count gives the next element where it says how many times each elements
