@@ -66,6 +66,7 @@ type comparison struct {
 	truth  truth
 	vendor rdbparse.Vendor
 	now    int64             // Unix milliseconds
+	slack  int64             // milliseconds by which expiries may differ
 	holder map[string]string // address of the master, by key
 	wrong  []string
 }
@@ -96,13 +97,20 @@ func (c *comparison) found(addr, key string, got value) bool {
 	case want.expireAt != never && want.expireAt <= c.now:
 		c.differs("%q on %s should have expired at %d; its expiry is %d", key, addr, want.expireAt, got.expireAt)
 		return true
-	case want.expireAt != got.expireAt:
+	case !c.sameExpiry(want.expireAt, got.expireAt):
 		c.differs("%q on %s: expiry %d, not %d", key, addr, got.expireAt, want.expireAt)
 	}
 	if detail := c.valueDiffers(want.dump, got.dump); detail != "" {
 		c.differs("%q on %s: %s", key, addr, detail)
 	}
 	return true
+}
+
+func (c *comparison) sameExpiry(want, got int64) bool {
+	if want == never || got == never {
+		return want == got
+	}
+	return max(want-got, got-want) <= c.slack
 }
 
 // valueDiffers compares two DUMP payloads of one version of server: the same

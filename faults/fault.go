@@ -15,6 +15,7 @@ type fault struct {
 	runs        int           // for each source
 	lasts       time.Duration // an import that nothing disturbs, the tool held back to that
 	alone       bool          // masters have no replicas
+	moves       bool          // slots, with the keys in them
 	wears       bool          // the cluster is of no use afterwards
 	args        []string      // further flags of the tool
 

@@ -137,10 +137,26 @@ func (t *trial) killFor(ctx context.Context, master, replica *sandbox.Server) er
 	return master.Restart(ctx)
 }
 
-// loseMaster cuts a replica off from its master, so that it misses writes, and
-// makes it take over.
 func loseMaster(ctx context.Context, t *trial) error {
 	master, replica, err := t.pair(ctx)
+	if err != nil {
+		return err
+	}
+	return t.lose(ctx, master, replica, t.awhile(ctx))
+}
+
+// awhile waits for a second or two.
+func (t *trial) awhile(ctx context.Context) func() error {
+	return func() error { return pause(ctx, t.between(time.Second, 2*time.Second)) }
+}
+
+// lose cuts a replica off from its master, so that it misses what is written
+// meanwhile, and makes it take over.
+func (t *trial) lose(ctx context.Context, master, replica *sandbox.Server, meanwhile func() error) error {
+	err := until(ctx, healLimit, replica.Addr+" is not linked to its master", func(ctx context.Context) (bool, error) {
+		info, err := replica.Client().Info(ctx, "replication").Result()
+		return field(info, "master_link_status") == "up", err
+	})
 	if err != nil {
 		return err
 	}
@@ -150,7 +166,7 @@ func loseMaster(ctx context.Context, t *trial) error {
 	if err := master.Client().Do(ctx, "CLIENT", "KILL", "TYPE", "replica").Err(); err != nil {
 		return err
 	}
-	if err := pause(ctx, t.between(time.Second, 2*time.Second)); err != nil {
+	if err := meanwhile(); err != nil {
 		return err
 	}
 	had, err := master.Client().DBSize(ctx).Result()

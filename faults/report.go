@@ -25,7 +25,8 @@ func (r report) markdown() string {
 		"missed and made again. Then all keys were compared both ways, values and expiries, by a comparison that is not\n" +
 		"the tool's. Exits are the tool's exit codes, with how often each was seen: 75 asks for the same command again.\n" +
 		"Retries are what the tool says that it met: redirections (moved, ask), answers of \"not now\" (paused), and\n" +
-		"connections lost.\n\n")
+		"connections lost. Where slots are moved, expiries may differ by up to a second: the servers' own MIGRATE carries\n" +
+		"the time that is left, not the time.\n\n")
 	e := r.environment
 	b.WriteString("| | |\n|---|---|\n")
 	for _, line := range [][2]string{

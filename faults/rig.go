@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/slotferry/slotferry/importer/route"
 	"github.com/slotferry/slotferry/internal/sandbox"
 	"github.com/slotferry/slotferry/rdbparse"
 )
@@ -150,7 +151,35 @@ func (r *rig) settle(ctx context.Context) error {
 			return fmt.Errorf("configuring %s: %w", n.Addr, err)
 		}
 	}
-	return r.cluster.WaitReady(ctx)
+	return until(ctx, healLimit, "the cluster is not well", func(ctx context.Context) (bool, error) {
+		for _, n := range r.cluster.Nodes {
+			if well, err := r.well(ctx, n); !well || err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+}
+
+// well reports whether a node finds the whole cluster, which may have grown,
+// well.
+func (r *rig) well(ctx context.Context, n *sandbox.Server) (bool, error) {
+	pipe := n.Client().Pipeline()
+	state, nodes, info := pipe.ClusterInfo(ctx), pipe.ClusterNodes(ctx), pipe.Info(ctx, "replication")
+	if _, err := pipe.Exec(ctx); err != nil {
+		return false, err
+	}
+	for line := range strings.Lines(nodes.Val()) {
+		words := append(strings.Fields(line), "", "", "")
+		for flag := range strings.SplitSeq(words[2], ",") {
+			if flag == "fail" || flag == "fail?" || flag == "handshake" {
+				return false, nil
+			}
+		}
+	}
+	linked := field(info.Val(), "role") == "master" || field(info.Val(), "master_link_status") == "up"
+	return linked && field(state.Val(), "cluster_state") == "ok" && field(state.Val(), "cluster_slots_ok") == strconv.Itoa(route.Slots) &&
+		field(state.Val(), "cluster_known_nodes") == strconv.Itoa(len(r.cluster.Nodes)), nil
 }
 
 // empty settles the cluster and removes all keys and libraries, from the

@@ -18,6 +18,7 @@ import (
 const (
 	resumesAtMost = 10
 	retryFor      = "60s"
+	moveSlack     = time.Second            // MIGRATE carries the time left, not the time
 	saveEvery     = 500 * time.Millisecond // the tool's checkpoints
 )
 
@@ -246,6 +247,9 @@ func (t *trial) compare(ctx context.Context) error {
 		}
 	}
 	c := newComparison(all, t.rig.vendor(), time.Now().UnixMilli())
+	if t.fault.moves {
+		c.slack = moveSlack.Milliseconds()
+	}
 	if err := c.compare(ctx, t.rig.cluster, t.rig.libraries); err != nil {
 		return fmt.Errorf("comparing: %w", err)
 	}
