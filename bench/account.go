@@ -16,22 +16,61 @@ type summary struct {
 	Filtered int64  `json:"filtered"`
 	Failed   int64  `json:"failed"`
 	Resumed  bool   `json:"resumed"`
+
+	Bytes   int64   `json:"bytes"`
+	Seconds float64 `json:"seconds"`
 }
 
 // check compares the account with itself and with what the cluster holds.
 func (s summary) check(keys, held int64) error {
-	answered := s.Written + s.Skipped + s.Expired + s.Filtered + s.Failed
+	if err := s.sound(); err != nil {
+		return err
+	}
 	switch {
-	case s.Read != answered:
-		return fmt.Errorf("the account does not add up: %+v", s)
-	case s.Failed != 0 || s.Skipped != 0 || s.Filtered != 0 || s.Resumed:
-		return fmt.Errorf("nothing should fail, be left out or be resumed: %+v", s)
 	case s.Read < keys: // SCAN may yield a key twice
 		return fmt.Errorf("%d keys were read, the source has %d", s.Read, keys)
 	case held != keys-s.Expired:
 		return fmt.Errorf("the cluster holds %d keys, not %d: %+v", held, keys-s.Expired, s)
 	}
 	return nil
+}
+
+// sound wants an account that adds up, and every key written or expired.
+func (s summary) sound() error {
+	answered := s.Written + s.Skipped + s.Expired + s.Filtered + s.Failed
+	switch {
+	case s.Read != answered:
+		return fmt.Errorf("the account does not add up: %+v", s)
+	case s.Failed != 0 || s.Skipped != 0 || s.Filtered != 0 || s.Resumed:
+		return fmt.Errorf("nothing should fail, be left out or be resumed: %+v", s)
+	}
+	return nil
+}
+
+// progress is how fast an import was for a second.
+type progress struct{ keys, bytes float64 } // a second
+
+// speeds reads how fast it was from one event of progress to the next.
+func speeds(stdout []byte) []progress {
+	type event struct {
+		Event   string  `json:"event"`
+		Written int64   `json:"written"`
+		Bytes   int64   `json:"bytes"`
+		Seconds float64 `json:"seconds"`
+	}
+	var all []progress
+	var before event
+	for line := range bytes.Lines(stdout) {
+		var e event
+		if json.Unmarshal(line, &e) != nil || e.Event != "progress" {
+			continue
+		}
+		if took := e.Seconds - before.Seconds; before.Event != "" && took > 0 {
+			all = append(all, progress{float64(e.Written-before.Written) / took, float64(e.Bytes-before.Bytes) / took})
+		}
+		before = e
+	}
+	return all
 }
 
 // verification is the last line of a verify's standard output.

@@ -67,6 +67,15 @@ func (s sample) busy() float64 {
 	return float64(s.source) / float64(s.wall)
 }
 
+// queued is the share in which it was at work or waited for a processor; 0 if
+// the system does not tell.
+func (s sample) queued() float64 {
+	if s.wall <= 0 {
+		return 0
+	}
+	return float64(s.queue) / float64(s.wall)
+}
+
 // perSecond is an amount over a time.
 func perSecond(amount int64, t time.Duration) float64 {
 	if t <= 0 {

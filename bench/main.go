@@ -117,6 +117,11 @@ func (b *bench) all(ctx context.Context, r *report) (err error) {
 			return fmt.Errorf("over a long line: %w", err)
 		}
 	}
+	if slices.Contains(parts, partLimits) {
+		if r.limits, err = b.measureLimits(ctx); err != nil {
+			return fmt.Errorf("limits: %w", err)
+		}
+	}
 	if slices.Contains(parts, partGrowth) {
 		b.target.cluster.Stop() // each point starts its own
 		if r.growth, err = b.measureGrowth(ctx); err != nil {

@@ -27,6 +27,7 @@ type sample struct {
 	usage                 // of the sender; of the ceiling's the wall time alone
 	masters time.Duration // processor time of all masters
 	source  time.Duration // processor time of a live source's main thread
+	queue   time.Duration // the same, and what it waited for a processor
 }
 
 // What runs.
@@ -247,7 +248,10 @@ func (b *bench) plan(ctx context.Context, src *source) (r sample, err error) {
 func (b *bench) sample(ctx context.Context, src *source, run func() (usage, error)) (r sample, err error) {
 	r.masters, err = spent(ctx, b.target.processorTime, func() error {
 		r.source, err = spent(ctx, src.processorTime, func() error {
-			r.usage, err = run()
+			r.queue, err = spent(ctx, src.scheduled, func() error {
+				r.usage, err = run()
+				return err
+			})
 			return err
 		})
 		return err

@@ -16,10 +16,11 @@ const (
 	partDelay  = "delay"
 	partMicro  = "micro"
 	partGrowth = "growth"
+	partLimits = "limits"
 )
 
 var (
-	usualParts = []string{partImport, partCLI, partDelay, partMicro}
+	usualParts = []string{partImport, partCLI, partDelay, partLimits, partMicro}
 	allParts   = append(usualParts[:len(usualParts):len(usualParts)], partGrowth)
 	setNames   = func() (names []string) {
 		for _, s := range dataSets {
@@ -39,6 +40,7 @@ const (
 // options are the flags.
 type options struct {
 	keys, pairs, masters int
+	resumeKeys           int
 	parts, sets, sources []string
 	out, dir             string
 	growth, short        bool
@@ -53,10 +55,11 @@ func parse(args []string, usage io.Writer) (options, error) {
 	f.IntVar(&o.keys, "keys", 1_000_000, "`number` of keys")
 	f.IntVar(&o.pairs, "pairs", 3, "`number` of times that ceiling and tool run in turn, for each job")
 	f.IntVar(&o.masters, "masters", 3, "`number` of masters of the cluster")
-	f.StringVar(&parts, "parts", strings.Join(usualParts, ","), "what to measure: import, redis-cli, delay (a longer line), micro (Go's benchmarks)")
+	f.StringVar(&parts, "parts", strings.Join(usualParts, ","), "what to measure: import, redis-cli, delay (a longer line), limits (rates, resuming, the source's other clients), micro (Go's benchmarks)")
 	f.StringVar(&sets, "set", strings.Join(setNames, ","), "data sets: mixed (all types), small (strings of 64 bytes), big (values of 1 to 64 MiB)")
 	f.StringVar(&sources, "sources", strings.Join(sourceNames, ","), "what the tool reads: rdb (a file), scan (the live server)")
 	f.BoolVar(&o.growth, "growth", false, fmt.Sprintf("measure instead what more keys (%s) and more masters cost, once each; the report is %s", pointsText(), growthFile))
+	f.IntVar(&o.resumeKeys, "resume-keys", 0, "with the part limits: resume an import of so many keys, too; such as 5000000")
 	f.StringVar(&o.out, "out", "", fmt.Sprintf("`file` for the report (default %s)", resultsFile))
 	f.StringVar(&o.dir, "dir", "", "`folder` for temporary data, several times the data set (default the system's)")
 	f.BoolVar(&o.short, "short", false, fmt.Sprintf("only see that everything works: %d keys, 1 pair, no report file", shortKeys))
@@ -83,8 +86,8 @@ func (o options) check(rest []string) error {
 	if len(rest) > 0 {
 		return fmt.Errorf("%q is no flag", rest[0])
 	}
-	if o.keys < 1 || o.pairs < 1 || o.masters < 1 {
-		return errors.New("--keys, --pairs and --masters must be at least 1")
+	if o.keys < 1 || o.pairs < 1 || o.masters < 1 || o.resumeKeys < 0 {
+		return errors.New("--keys, --pairs and --masters must be at least 1, --resume-keys not negative")
 	}
 	for _, list := range []struct {
 		flag          string
@@ -104,8 +107,12 @@ func (o options) command() string {
 	if o.growth {
 		return fmt.Sprintf("go run ./bench --growth --sources %s", strings.Join(o.sources, ","))
 	}
-	return fmt.Sprintf("go run ./bench --keys %d --pairs %d --masters %d --parts %s --set %s --sources %s",
+	text := fmt.Sprintf("go run ./bench --keys %d --pairs %d --masters %d --parts %s --set %s --sources %s",
 		o.keys, o.pairs, o.masters, strings.Join(o.parts, ","), strings.Join(o.sets, ","), strings.Join(o.sources, ","))
+	if o.resumeKeys > 0 {
+		text += fmt.Sprintf(" --resume-keys %d", o.resumeKeys)
+	}
+	return text
 }
 
 // pointsText lists the sizes of --growth.

@@ -12,7 +12,7 @@ func TestParse(t *testing.T) {
 	if err != nil || o.keys != 7 || o.pairs != 3 || o.out != resultsFile {
 		t.Errorf("parse = %+v, %v", o, err)
 	}
-	if want := "go run ./bench --keys 7 --pairs 3 --masters 3 --parts import,redis-cli,delay,micro --set small --sources rdb"; o.command() != want {
+	if want := "go run ./bench --keys 7 --pairs 3 --masters 3 --parts import,redis-cli,delay,limits,micro --set small --sources rdb"; o.command() != want {
 		t.Errorf("command = %q, want %q", o.command(), want)
 	}
 	o, err = parse([]string{"--short", "--pairs", "9"}, io.Discard)

@@ -13,6 +13,7 @@ type report struct {
 	sets        []setResult
 	cli         *cliResult
 	delay       *delayResult
+	limits      *limitsResult
 	growth      []setResult
 	micro       []microResult
 	took        time.Duration
@@ -31,7 +32,8 @@ func (r report) markdown() string {
 		"took turns; figures are medians, a ratio is the median of those of neighbouring runs, with the lowest and the\n" +
 		"highest: far apart, they tell of other work on the machine. The tool's times and memory are those of its process,\n" +
 		"from start to exit. After each import the cluster holds as many keys as the source; each verify compared all of\n" +
-		"them and found no difference.\n\n")
+		"them and found no difference. A live source's thread is *busy or queued* while it works, or could but waits for a\n" +
+		fmt.Sprintf("processor: on few cores source, masters and tool share them. An import by scan wants ≥ %.0f %% of that.\n\n", 100*queuedGoal))
 	r.environment.write(&b, r.took)
 	for _, s := range r.sets {
 		s.write(&b)
@@ -41,6 +43,9 @@ func (r report) markdown() string {
 	}
 	if r.delay != nil {
 		r.delay.write(&b)
+	}
+	if r.limits != nil {
+		r.limits.write(&b)
 	}
 	if r.growth != nil {
 		writeGrowth(&b, r.growth)
@@ -85,11 +90,11 @@ func table(b *strings.Builder, left int, heads []string, rows [][]string) {
 }
 
 // costHeads are the columns that cost fills.
-var costHeads = []string{"user s", "system s", "peak MiB", "keys/s", "masters' CPU s", "source's thread busy"}
+var costHeads = []string{"user s", "system s", "peak MiB", "keys/s", "masters' CPU s", "source's thread busy", "busy or queued"}
 
 // cost is what runs of a program took beside their time.
 func cost(runs []sample, keys int64) []string {
-	spent, busy := medianOf(runs, masters).Seconds(), medianOf(runs, sample.busy)
+	spent, busy, queued := medianOf(runs, masters).Seconds(), medianOf(runs, sample.busy), medianOf(runs, sample.queued)
 	return []string{
 		seconds(runs, func(s sample) time.Duration { return s.user }),
 		seconds(runs, func(s sample) time.Duration { return s.system }),
@@ -97,6 +102,7 @@ func cost(runs []sample, keys int64) []string {
 		fmt.Sprintf("%.0f", perSecond(keys, medianOf(runs, wall))),
 		orDash(spent, "%.2f", spent),
 		orDash(busy, "%.0f %%", busy*100),
+		orDash(queued, "%.0f %%", queued*100),
 	}
 }
 

@@ -15,7 +15,7 @@ func example() report {
 	tool := func(wall, user, system, peakMiB, masters, source int) sample {
 		return sample{
 			usage:   usage{wall: ms(wall), user: ms(user), system: ms(system), peak: int64(peakMiB) << 20},
-			masters: ms(masters), source: ms(source),
+			masters: ms(masters), source: ms(source), queue: ms(source * 104 / 100),
 		}
 	}
 	sent := func(wall, masters int) sample { return sample{usage: usage{wall: ms(wall)}, masters: ms(masters)} }
@@ -52,6 +52,12 @@ func example() report {
 			{theCeiling: sent(230, 300), theImport: tool(700, 90, 80, 30, 310, 600), redisCLI: tool(9000, 2000, 1000, 8, 2500, 3000)},
 		}},
 		delay: &delayResult{keys: 1_000_000, samples: make([][]sample, len(distances)), roundTrip: make([][]time.Duration, len(distances))},
+		limits: &limitsResult{keys: 1_000_000, rates: []rateResult{
+			{flag: "--rate-keys", wanted: 100_000, got: 99_500, lowest: 99_000, most: 101_000}, {flag: "--rate-bytes", wanted: 50 << 20, got: 51 << 20},
+		}, resumes: []resumeResult{{via: viaRDB, keys: 1_000_000, there: 512_345, first: []time.Duration{ms(40), ms(60), ms(50)}}}, loads: []loadResult{
+			{get: []float64{0.2, 0.3}, set: []float64{0.25}}, {importing: true, took: ms(6100), get: []float64{3.5}, set: []float64{3.6}},
+			{importing: true, brake: "2ms", took: ms(9900), get: []float64{1.5}, set: []float64{1.75}},
+		}},
 		growth: []setResult{
 			{keys: 100_000, masters: 3, rdb: 40_000_000, filled: ms(2500), jobs: []jobResult{{via: viaScan, rounds: []round{scanned}}}},
 			{keys: 1_000_000, masters: 6, rdb: 400_000_000, jobs: []jobResult{
@@ -76,7 +82,7 @@ func example() report {
 // What was not measured leaves no trace.
 func TestReportOfParts(t *testing.T) {
 	r := example()
-	r.sets, r.cli, r.delay, r.growth, r.micro = nil, nil, nil, nil, nil
+	r.sets, r.cli, r.delay, r.limits, r.growth, r.micro = nil, nil, nil, nil, nil, nil
 	if got := r.markdown(); strings.Count(got, "\n## ") != 1 {
 		t.Errorf("the report of nothing has other sections than the last one:\n%s", got)
 	}

@@ -88,3 +88,12 @@ func (s *source) processorTime(ctx context.Context) (time.Duration, error) {
 	}
 	return t, err
 }
+
+// scheduled is what that thread has spent, and waited for a processor; 0 when
+// the server has ended or the system doesn't tell.
+func (s *source) scheduled(context.Context) (time.Duration, error) {
+	if !s.server.Running() {
+		return 0, nil
+	}
+	return scheduled(s.server.PID()), nil
+}

@@ -85,6 +85,17 @@ func (t tool) carry(ctx context.Context, e ends) (usage, summary, error) {
 	return used, s, err
 }
 
+// carryAt imports with one of the limits, and tells how fast it was when.
+func (t tool) carryAt(ctx context.Context, e ends, limit string, value int64) (summary, []progress, error) {
+	args := []string{"import", "--checkpoint", "none", "--output", "json", limit, strconv.FormatInt(value, 10)}
+	_, stdout, err := t.run(ctx, append(args, t.arguments(e)...))
+	if err != nil {
+		return summary{}, nil, err
+	}
+	s, err := lastLine[summary](stdout)
+	return s, speeds(stdout), err
+}
+
 // verify compares both sides; memory may be "" for the default.
 func (t tool) verify(ctx context.Context, e ends, memory string) (usage, verification, error) {
 	args := append([]string{"verify", "--checkpoint", "none", "--format", "json"}, t.arguments(e)...)
@@ -116,8 +127,7 @@ func (t tool) plan(ctx context.Context, rdb string, masters int) (usage, plan, e
 func (t tool) run(ctx context.Context, args []string) (usage, []byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, toolLimit, fmt.Errorf("the tool was not done after %s", toolLimit))
 	defer cancel()
-	cmd := exec.CommandContext(ctx, t.path, args...)
-	cmd.Env = ownEnvironment(os.Environ())
+	cmd := t.command(ctx, args)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	used, err := timed(cmd)
@@ -128,6 +138,13 @@ func (t tool) run(ctx context.Context, args []string) (usage, []byte, error) {
 		return used, nil, fmt.Errorf("slotferry %s: %w\n%s%s", args[0], err, lastLines(stderr.String()), lastLines(stdout.String()))
 	}
 	return used, stdout.Bytes(), nil
+}
+
+// command prepares the tool.
+func (t tool) command(ctx context.Context, args []string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, t.path, args...)
+	cmd.Env = ownEnvironment(os.Environ())
+	return cmd
 }
 
 // ownEnvironment leaves the tool's own variables out: they would change what is
