@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/slotferry/slotferry/internal/dataset"
-	"github.com/slotferry/slotferry/internal/sandbox"
-	"github.com/slotferry/slotferry/internal/sandbox/sandboxtest"
 )
 
 func TestImportFile(t *testing.T) {
@@ -147,31 +145,4 @@ func TestConfigFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	slotferry(t, dir, "import", "--config", config).want(t, 2, "on_exist", "on_exists")
-}
-
-func TestTLSAndPasswordFiles(t *testing.T) {
-	src := sandboxtest.Server(t, sandbox.Options{Password: sourcePassword, TLS: true})
-	if _, err := dataset.Fill(t.Context(), src.Client(), dataset.Mixed(500)); err != nil {
-		t.Fatal(err)
-	}
-	dst := sandboxtest.Cluster(t, sandbox.ClusterOptions{Options: sandbox.Options{Password: targetPassword, TLS: true}, Masters: 3})
-	dir := t.TempDir()
-	file := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	args := []string{"import", "--source", "rediss://" + src.Addr, "--target", "rediss://" + dst.Seeds()[0],
-		"--source-password-file", file("s", sourcePassword), "--target-password-file", file("t", targetPassword)}
-	cmd := command(t, dir, args...)
-	cmd.Env = append(cmd.Env, "SLOTFERRY_SOURCE_PASSWORD=wrong", "SLOTFERRY_TARGET_PASSWORD=wrong")
-	finish(t, cmd, nil).want(t, 4, "source_unreachable", "target_unreachable", "certificate")
-	args = append(args, "--source-tls-ca", src.CA, "--source-tls-cert", src.Cert, "--source-tls-key", src.Key,
-		"--target-tls-ca", dst.Nodes[0].CA, "--target-tls-cert", dst.Nodes[0].Cert, "--target-tls-key", dst.Nodes[0].Key)
-	cmd = command(t, dir, args...)
-	cmd.Env = append(cmd.Env, "SLOTFERRY_SOURCE_PASSWORD=wrong", "SLOTFERRY_TARGET_PASSWORD=wrong")
-	finish(t, cmd, nil).want(t, 0, "= written  500")
-	stage{Cluster: dst}.wantEqual(t, src, dataset.CompareOptions{})
 }
