@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	busyTags    = 40
+	busyTags    = 12
 	busyShare   = 5   // one key in so many has a busy tag
 	busyWithin  = 300 // slots, of those that each of three masters has at first
 	passingKeys = 300
@@ -45,12 +45,15 @@ func fill(ctx context.Context, c *redis.Client, keys int, seed uint64) error {
 }
 
 // busySlots returns tags whose slots are among the first of a master, which a
-// reshard moves first.
+// reshard moves first: as many of each of three.
 func busySlots() []string {
 	var tags []string
+	of := map[int]int{} // master → tags
 	for i := 0; len(tags) < busyTags; i++ {
 		tag := "b" + strconv.Itoa(i)
-		if int(route.Slot([]byte(tag)))%(route.Slots/3+1) < busyWithin {
+		slot := int(route.Slot([]byte(tag)))
+		if m := slot / (route.Slots/masters + 1); slot%(route.Slots/masters+1) < busyWithin && of[m] < busyTags/masters {
+			of[m]++
 			tags = append(tags, tag)
 		}
 	}

@@ -32,7 +32,7 @@ const (
 	early, late       = 0.15, 0.6 // when faults are made
 	earliest, tooLate = 0.1, 0.9  // when they must have been made
 	usualLast         = 8 * time.Second
-	shortLast         = 5 * time.Second // at most, with --short
+	shorter           = 0.4 // of the usual time, with --short
 	usualRuns         = 3
 )
 

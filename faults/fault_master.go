@@ -24,7 +24,7 @@ var masterFaults = []*fault{
 	{name: "master-kill", about: "kill -9 of a master; its replica takes over, and it comes back as a replica", strike: killMaster},
 	{
 		name: "master-loss", about: "a master whose replica hears nothing for a while is killed, so that writes which it acknowledged are lost when the replica takes over",
-		short: []string{fromRDB}, strike: loseMaster, met: (*trial).lost,
+		short: []string{fromRDB}, from: early, to: 0.4, strike: loseMaster, met: (*trial).lost,
 	},
 	{
 		name: "master-loss-late", about: "the same, after more than the minute by which the tool goes back",
@@ -147,7 +147,7 @@ func loseMaster(ctx context.Context, t *trial) error {
 
 // awhile waits for a second or two.
 func (t *trial) awhile(ctx context.Context) func() error {
-	return func() error { return pause(ctx, t.between(time.Second, 2*time.Second)) }
+	return func() error { return pause(ctx, t.scaled(t.between(time.Second, 2*time.Second))) }
 }
 
 // lose cuts a replica off from its master, so that it misses what is written
@@ -178,6 +178,9 @@ func (t *trial) lose(ctx context.Context, master, replica *sandbox.Server, meanw
 		return err
 	}
 	t.lossy = had - has
+	if err := t.hit(); err != nil { // what is lost after the tool has ended is not its affair
+		return err
+	}
 	return t.killFor(ctx, master, replica)
 }
 

@@ -7,19 +7,19 @@ import (
 )
 
 const (
-	cutsAtLeast = 5
+	cutsAtLeast = 3
 	cutsFor     = 3 * time.Second
 )
 
 var networkFaults = []*fault{
 	{
 		name: "cut-command", about: "connections to the masters are cut after a random number of bytes sent, in the middle of commands",
-		before: behindCutter(limits{up: 600 << 10}), strike: cutConnections,
+		before: behindCutter(limits{up: 600 << 10}), from: early, to: 0.4, strike: cutConnections,
 		met: func(t *trial) bool { return t.retries.Lost > 0 },
 	},
 	{
 		name: "cut-reply", about: "connections to the masters are cut after a random number of bytes received, in the middle of answers to commands that were carried out",
-		short: []string{fromRDB}, before: behindCutter(limits{down: 6 << 10}), strike: cutConnections,
+		short: []string{fromRDB}, before: behindCutter(limits{down: 6 << 10}), from: early, to: 0.4, strike: cutConnections,
 		met: func(t *trial) bool { return t.retries.Lost > 0 },
 	},
 }
@@ -39,7 +39,7 @@ func behindCutter(l limits) func(context.Context, *trial) error {
 
 func cutConnections(ctx context.Context, t *trial) error {
 	t.cut.armed.Store(true)
-	if err := pause(ctx, cutsFor); err != nil {
+	if err := pause(ctx, t.scaled(cutsFor)); err != nil {
 		return err
 	}
 	t.cut.armed.Store(false)

@@ -10,7 +10,7 @@ const killsOften = 4
 var toolFaults = []*fault{
 	{
 		name: "kill", about: "kill -9 of the tool at any moment; the same command goes on",
-		short: sourceKinds, runs: 50, lasts: 4 * time.Second, from: earliest, to: 0.7,
+		short: sourceKinds, runs: 50, lasts: 5 * time.Second, from: earliest, to: 0.7,
 		strike: func(ctx context.Context, t *trial) error { return t.killTool(ctx) },
 	},
 	{
@@ -19,7 +19,7 @@ var toolFaults = []*fault{
 	},
 	{
 		name: "term", about: "SIGTERM to the tool, which must end with 75; the same command goes on",
-		runs: 10, lasts: 4 * time.Second, from: earliest, to: 0.7,
+		runs: 10, lasts: 5 * time.Second, from: earliest, to: 0.7,
 		strike: func(ctx context.Context, t *trial) error {
 			if err := t.now.terminate(); err != nil {
 				return t.missedAt()

@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	movingLasts = 25 * time.Second
+	movingLasts = 20 * time.Second
 	slotsOf     = 20 // a slot is moved for so many keys of the source
 )
 
 var topologyFaults = []*fault{
 	{
 		name: "reshard", about: "redis-cli --cluster reshard moves thousands of slots from one master to another",
-		short: []string{fromScan}, lasts: movingLasts, moves: true, wears: true, from: earliest, to: 0.25, strike: reshard,
+		short: []string{fromScan}, lasts: movingLasts, moves: true, wears: true, from: 0.3, to: 0.4, strike: reshard,
 		met: func(t *trial) bool { return t.retries.Moved > 0 && t.retries.Ask > 0 },
 	},
 	{
 		name: "moved-loss-late", about: "a master is given slots by another, which wrote them more than a minute before, is killed, and the replica that takes over has heard nothing of it",
-		runs: 1, lasts: 120 * time.Second, moves: true, wears: true, from: 0.7, to: 0.75, strike: loseMoved, met: (*trial).lost,
+		runs: 1, lasts: 120 * time.Second, moves: true, wears: true, from: 0.6, to: 0.65, strike: loseMoved, met: (*trial).lost,
 	},
 	{
 		name: "add-node", about: "redis-cli --cluster add-node, and rebalance gives the new master its share of the slots",
@@ -54,7 +54,7 @@ func (t *trial) move(ctx context.Context, from, to *sandbox.Server) error {
 		}
 	}
 	return t.rig.cli(ctx, "--cluster", "reshard", to.Addr, "--cluster-from", ids[0], "--cluster-to", ids[1],
-		"--cluster-slots", strconv.Itoa(t.keys/slotsOf), "--cluster-yes")
+		"--cluster-slots", strconv.Itoa(t.keys/slotsOf), "--cluster-pipeline", "1", "--cluster-yes")
 }
 
 // loseMoved makes a master lose what it has only just been given by another.

@@ -112,10 +112,15 @@ func (t *trial) lasting() time.Duration {
 	if lasts == 0 {
 		lasts = usualLast
 	}
+	return t.scaled(lasts)
+}
+
+// scaled is a time that takes less with --short.
+func (t *trial) scaled(d time.Duration) time.Duration {
 	if t.short {
-		lasts = min(lasts, shortLast)
+		d = time.Duration(shorter * float64(d))
 	}
-	return lasts
+	return d
 }
 
 // heldBack are the flags that make it last so long.
