@@ -54,6 +54,7 @@ func (b *batch) makeRoom(words [][]byte) {
 	}
 }
 
+// put adds what there is room for; what there never is goes alone.
 func (b *batch) put(words [][]byte) {
 	if b.length(words) > b.w.options.MaxBytes {
 		b.words = append(b.words[:0], words...)

@@ -4,10 +4,14 @@
 // packed elements, not by the value. It sends nothing and knows no servers; what
 // the target understands is in [Options].
 //
+// The value's commands are not one step: let them make another name of the same
+// slot, to be renamed at the end.
+//
 // Some of a stream can't be said in commands. Lost are when consumers were last
-// seen and active, pending entries of deleted stream entries (servers from 7.0
-// on refuse to claim them), the idempotence identifiers of deleted entries, and
-// how many identifiers were added and refused. See also [Target] for what
+// seen and active, pending entries of deleted stream entries (no server
+// lets them be claimed), deliveries in what the target takes for the future, the
+// idempotence identifiers of deleted entries and of those before the last
+// hundred thousand, and how many identifiers were added and refused. See also [Target] for what
 // older targets lack.
 package commands
 
@@ -46,8 +50,9 @@ type Target struct {
 	// HPEXPIREAT: Redis 7.4, Valkey 9.0. Without it a hash with fields that
 	// expire is ErrUnsupported.
 	FieldExpiry bool
-	// XGROUP CREATECONSUMER: Redis 6.2. Without it a consumer without pending
-	// entries is made by one that it claims and acknowledges.
+	// XGROUP CREATECONSUMER: Redis 6.2. Without it a consumer is made by reading
+	// its own history (XREADGROUP), which the target doesn't tell its replicas:
+	// they lack consumers without pending entries until those read.
 	CreateConsumer bool
 	// ENTRIESADDED, MAXDELETEDID and ENTRIESREAD: Redis 7.0. Without them these
 	// numbers are lost.

@@ -3,9 +3,9 @@ package commands
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -43,23 +43,25 @@ func repeated(first string, n int, each func(dst []byte, i int) []byte) io.Reade
 
 func long(n int) string { return string(binary.BigEndian.AppendUint32([]byte{0x80}, uint32(n))) }
 
+var lzfPattern = func() (p []byte) {
+	for i := range lzfBack {
+		p = append(p, byte(i^i>>8))
+	}
+	return p
+}()
+
 // longLZF is a string of 8192 bytes that differ and then what refers back as far as
 // possible, again and again.
 func longLZF(references int) (body io.Reader, plain int) {
 	var head []byte
-	for i := range lzfBack {
-		if i%32 == 0 {
-			head = append(head, 31)
-		}
-		head = append(head, patternAt(i))
+	for run := range slices.Chunk(lzfPattern, 32) {
+		head = append(append(head, 31), run...)
 	}
 	plain = lzfBack + references*lzfLongest
 	return repeated("\xc3"+long(len(head)+3*references)+long(plain)+string(head), references, func(dst []byte, i int) []byte {
 		return append(dst, 0xff, 0xff, 0xff) // 264 bytes from 8192 before
 	}), plain
 }
-
-func patternAt(i int) byte { i %= lzfBack; return byte(i ^ i>>8) }
 
 // TestMemory writes values that are far longer than what may be held.
 func TestMemory(t *testing.T) {
@@ -74,29 +76,34 @@ func TestMemory(t *testing.T) {
 		verify func(t *testing.T, words [][]byte)
 	}{
 		{"LZF string", typeString, lzf, plain, func(t *testing.T, words [][]byte) {
-			for i, c := range words[2] {
-				if c != patternAt(at+i) {
-					t.Fatalf("byte %d is wrong", at+i)
+			for left := words[2]; len(left) > 0; {
+				n := min(len(left), lzfBack-at%lzfBack)
+				if !bytes.Equal(left[:n], lzfPattern[at%lzfBack:][:n]) {
+					t.Fatalf("wrong after %d bytes", at)
 				}
+				left, at = left[n:], at+n
 			}
-			at += len(words[2])
 		}},
 		{"plain string", typeString, repeated(long(200_000*1000), 200_000, func(dst []byte, i int) []byte {
 			return append(dst, strings.Repeat("x", 1000)...)
 		}), 200_000 * 1000, nil},
-		{"list", typeList, repeated(long(2_000_000), 2_000_000, func(dst []byte, i int) []byte {
-			return fmt.Appendf(append(dst, 7), "%07d", i)
-		}), 7 * 2_000_000, nil},
+		{"list", typeList, repeated(long(200_000), 200_000, func(dst []byte, i int) []byte {
+			return append(dst, "\x07element"...)
+		}), 7 * 200_000, nil},
 		{"list of listpacks", typeQuicklist2, repeated(long(2_000), 2_000, func(dst []byte, i int) []byte {
 			return append(append(dst, 2), thousand...)
 		}), 6 * 2_000_000, nil},
-		{"zset", typeZset2, repeated(long(1_000_000), 1_000_000, func(dst []byte, i int) []byte {
-			return fmt.Appendf(append(dst, 7), "%07d\x00\x00\x00\x00\x00\x00\xf8\x3f", i) // 1.5
-		}), 10 * 1_000_000, nil},
-		{"hash with expiries", typeHashTTL, repeated("\x00\x00\x00\x00\x00\x00\x00\x00"+long(300_000), 300_000, func(dst []byte, i int) []byte {
+		{"zset", typeZset2, repeated(long(200_000), 200_000, func(dst []byte, i int) []byte {
+			return append(dst, "\x06member\x00\x00\x00\x00\x00\x00\xf8\x3f"...) // 1.5
+		}), 9 * 200_000, nil},
+		{"hash with expiries", typeHashTTL, repeated("\x00\x00\x00\x00\x00\x00\x00\x00"+long(100_000), 100_000, func(dst []byte, i int) []byte {
 			dst = binary.BigEndian.AppendUint64(append(dst, 0x81), 1<<42+uint64(i/1000))
-			return fmt.Appendf(dst, "\x07%07d\x01v", i)
+			return append(dst, "\x01f\x01v"...)
 		}), 0, nil},
+		{"stream", typeStream, io.MultiReader(repeated(long(1000), 1000, func(dst []byte, i int) []byte {
+			dst = binary.BigEndian.AppendUint64(append(dst, 16), uint64(i+1))
+			return append(binary.BigEndian.AppendUint64(dst, 0), node...)
+		}), strings.NewReader(long(100_000)+long(1000)+"\x00\x00")), 0, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var base, now runtime.MemStats
@@ -104,7 +111,7 @@ func TestMemory(t *testing.T) {
 			runtime.ReadMemStats(&base)
 			peak, commands, length := uint64(0), 0, 0
 			err := Write(0, tc.typ, tc.value, []byte("k"), Options{MaxHeld: 1 << 20, Now: 1, Target: everything}, func(words [][]byte) error {
-				if commands++; commands%64 == 1 {
+				if commands++; commands%32 == 1 && (commands < 1000 || commands%1024 == 1) {
 					runtime.GC()
 					runtime.ReadMemStats(&now)
 					peak = max(peak, now.HeapAlloc)
@@ -131,6 +138,15 @@ func TestMemory(t *testing.T) {
 
 // thousand is a listpack of a thousand elements.
 var thousand = listpack(strings.Split(strings.TrimSuffix(strings.Repeat("\x86sixsix,", 1000), ","), ",")...)
+
+// node is the listpack of a hundred entries of a stream.
+var node = func() string {
+	elements := []string{"\xf1\x64\x00", "\x00", "\x01", "\x81f", "\x00"}
+	for i := range byte(100) {
+		elements = append(elements, "\x02", "\x00", string([]byte{i}), "\x85value", "\x04")
+	}
+	return listpack(elements...)
+}()
 
 func BenchmarkWrite(b *testing.B) {
 	head := repeated(long(1000), 1000, func(dst []byte, i int) []byte { return append(append(dst, 2), thousand...) })
