@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,17 +50,22 @@ type page struct {
 	read  int    // keys read
 	left  int    // keys left out by name or slot, which are not in keys
 	next  uint64 // cursor of the page after it, 0 for none
+
+	sizing bool          // keys are not asked for before their sizes are known
+	huge   map[int]int64 // sizes of those that are read in parts, in bytes
 }
 
 type span struct{ start, end int }
 
 func (p *page) key(i int) []byte { return p.data[p.keys[i].start:p.keys[i].end] }
 
-// debt is the answer to a SCAN of COUNT n (no page) or to n keys of a page.
+// debt is the answer to a SCAN of COUNT n (no page), to n keys of a page, or to
+// the sizes of n keys.
 type debt struct {
-	page *page
-	n    int
-	sent time.Time
+	page  *page
+	n     int
+	sent  time.Time
+	sizes bool
 }
 
 // prepare makes the connection leave no trace in the source's eviction data.
@@ -103,9 +109,12 @@ func (p *pipe) scan(db int, cursor uint64) error {
 		d := p.owed[0]
 		p.owed = append(p.owed[:0], p.owed[1:]...)
 		var err error
-		if d.page == nil {
+		switch {
+		case d.page == nil:
 			err = p.readPage(d)
-		} else {
+		case d.sizes:
+			err = p.readSizes(d)
+		default:
 			err = p.readGroup(d)
 		}
 		if err != nil {
@@ -121,13 +130,13 @@ func (p *pipe) scan(db int, cursor uint64) error {
 // topUp asks for more until enough is on its way.
 func (p *pipe) topUp() error {
 	if p.next == 0 && p.nextGroup() == nil {
-		return nil
+		return p.send()
 	}
 	window, rest := p.source.brake.allow(p.flight.keys(), p.flight.mean)
 	group := max(1, window/flightParts)
 	if rest > 0 {
 		if p.flying > 0 {
-			return nil
+			return p.send()
 		}
 		group = window
 		if err := wait.For(p.ctx, rest); err != nil {
@@ -135,7 +144,13 @@ func (p *pipe) topUp() error {
 		}
 		p.source.pulse.Move(1) // it was a rest, not a standstill
 	}
-	if p.next != 0 && p.unasked() <= window {
+	known := window
+	if p.source.sized {
+		// Sizes take a round trip of their own: one page's are on their way while
+		// those of another are known.
+		known += 2 * p.flight.pageKeys(p.source.brake.level())
+	}
+	if p.next != 0 && p.unasked() <= known {
 		p.appendScan(p.next)
 		p.next = 0
 	}
@@ -149,14 +164,22 @@ func (p *pipe) topUp() error {
 	return p.send()
 }
 
-// nextGroup returns the first page with keys not asked for.
+// nextGroup returns the first page with keys not asked for, if they may be.
 func (p *pipe) nextGroup() *page {
-	for _, g := range p.pages {
+	for i, g := range p.pages {
 		if g.asked < len(g.keys) {
+			if g.sizing || p.source.sized && i == len(p.pages)-1 && p.scanning() {
+				return nil // the sizes of the next page come first, or they would wait for this one's values
+			}
 			return g
 		}
 	}
 	return nil
+}
+
+// scanning reports whether a SCAN is on its way.
+func (p *pipe) scanning() bool {
+	return slices.ContainsFunc(p.owed, func(d debt) bool { return d.page == nil })
 }
 
 // unasked is the number of keys that are not asked for.
@@ -192,11 +215,15 @@ func (p *pipe) appendScan(cursor uint64) {
 
 func (p *pipe) appendGroup(g *page, n int) {
 	for i := g.asked; i < g.asked+n; i++ {
-		p.appendKey(g.key(i))
+		if _, huge := g.huge[i]; huge {
+			p.appendHuge(g.key(i))
+		} else {
+			p.appendKey(g.key(i))
+		}
 	}
 	g.asked += n
 	p.flying += n
-	p.owed = append(p.owed, debt{g, n, time.Now()})
+	p.owed = append(p.owed, debt{page: g, n: n, sent: time.Now()})
 }
 
 func (p *pipe) send() error {
@@ -250,6 +277,7 @@ func (p *pipe) readPage(d debt) error {
 	p.next = g.next
 	if len(g.keys) > 0 {
 		p.pages = append(p.pages, g)
+		p.appendSizes(g)
 		return nil
 	}
 	return p.finished(g)
@@ -316,8 +344,15 @@ func (p *pipe) finished(g *page) error {
 func (p *pipe) readGroup(d debt) error {
 	for i := range d.n {
 		key := d.page.key(d.page.read)
+		bytes, huge := d.page.huge[d.page.read]
 		d.page.read++
-		if err := p.readKey(key); err != nil {
+		var err error
+		if huge {
+			err = p.readHuge(key, bytes)
+		} else {
+			err = p.readKey(key)
+		}
+		if err != nil {
 			return err
 		}
 		if i == 0 {

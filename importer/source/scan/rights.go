@@ -31,15 +31,19 @@ var partProbes = []struct {
 	{"stream", "TIME", nil},
 	{"", "MULTI", nil},
 	{"", "EXEC", nil},
+	{sizes, "MEMORY USAGE", nil},
 }
+
+// sizes stands for no type, but for asking how long values are.
+const sizes = "sizes"
 
 // keyless are those that take no key.
 var keyless = []string{"TIME", "MULTI", "EXEC"}
 
-// partRights are the commands for values of a type, "" for all types.
+// partRights are the commands for values of a type, "" for all types and sizes.
 func (s *Source) partRights(kind string) (commands []string) {
 	for _, probe := range partProbes {
-		if kind != "" && probe.kind != "" && probe.kind != kind {
+		if kind != "" && probe.kind != kind && (probe.kind != "" || kind == sizes) {
 			continue
 		}
 		if probe.command == "HPEXPIRETIME" && !s.fieldsMayExpire() {
@@ -100,7 +104,7 @@ func (s *Source) lacking(ctx context.Context, kind string) ([]string, error) {
 				if err := b.rest(h, 0); err != nil {
 					return err
 				}
-			} else if line := string(h.Line); strings.HasPrefix(line, "NOPERM") && !keyDenied(line) {
+			} else if line := string(h.Line); strings.Contains(line, "NOPERM") && !keyDenied(line) { // EXEC puts words before it
 				missing = append(missing, command)
 			}
 		}

@@ -71,7 +71,7 @@ func (b *builder) stream() error {
 		return err
 	}
 	for _, g := range info.groups {
-		if err := b.makeGroup(g); err != nil {
+		if err := b.makeGroup(g, info.added != nil); err != nil {
 			return err
 		}
 	}
@@ -124,8 +124,9 @@ func (b *builder) say(words ...any) error {
 }
 
 // makeGroup emits a group, and its consumers without pending entries; the
-// others come with theirs.
-func (b *builder) makeGroup(g *group) error {
+// others come with theirs. A source before 7.0 may stand beside a target that
+// has no command to make one, but makes one that reads its own past.
+func (b *builder) makeGroup(g *group, createConsumer bool) error {
 	if err := b.say("XGROUP", "CREATE", b.name, g.name, g.last, "MKSTREAM"); err != nil {
 		return err
 	}
@@ -147,7 +148,12 @@ func (b *builder) makeGroup(g *group) error {
 		if string(pending) != "0" {
 			continue
 		}
-		if err := b.say("XGROUP", "CREATECONSUMER", b.name, g.name, name); err != nil {
+		if createConsumer {
+			err = b.say("XGROUP", "CREATECONSUMER", b.name, g.name, name)
+		} else {
+			err = b.say("XREADGROUP", "GROUP", g.name, name, "COUNT", "1", "STREAMS", b.name, "0-0")
+		}
+		if err != nil {
 			return err
 		}
 	}
