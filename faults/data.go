@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	busyTags    = 12
-	busyShare   = 5   // one key in so many has a busy tag
+	busyTags    = 6
+	busyShare   = 3   // one key in so many has a busy tag
 	busyWithin  = 300 // slots, of those that each of three masters has at first
 	passingKeys = 300
 )
