@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"unicode"
@@ -73,7 +74,7 @@ func FuzzSetting(f *testing.F) {
 			}
 		}
 	}
-	f.Chdir(f.TempDir()) // a source may be the name of a file
+	file := filepath.Join(f.TempDir(), "c.yaml")
 	f.Fuzz(func(t *testing.T, which uint8, text string) {
 		s := list[int(which)%len(list)]
 		base := []string{anySource, anyTarget}
@@ -97,10 +98,10 @@ func FuzzSetting(f *testing.F) {
 		}
 		if !strings.ContainsFunc(text, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }) {
 			content := key(s.name) + ": '" + strings.ReplaceAll(text, "'", "''") + "'\n"
-			if err := os.WriteFile("c.yaml", []byte(content), 0o600); err != nil {
+			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			ways["file"], _ = loaded(t, nil, append(base, "--config=c.yaml")...)
+			ways["file"], _ = loaded(t, nil, append(base, "--config="+file)...)
 		}
 		first, by := "", ""
 		for how, got := range ways {

@@ -26,7 +26,6 @@ var addressSeeds = []string{
 // FuzzSourceURL puts a password into addresses in several ways, with odd text
 // around it.
 func FuzzSourceURL(f *testing.F) {
-	f.Chdir(f.TempDir())
 	for _, s := range addressSeeds {
 		f.Add("user:", s)
 		f.Add("", s)
