@@ -15,17 +15,16 @@ import (
 )
 
 // FuzzReply reads any line as an error reply: a redirection that is understood
-// names a slot and an address that can be dialled, and says it again when it is
-// written as a node would.
+// names a slot and an address that can be dialled.
 func FuzzReply(f *testing.F) {
 	for _, s := range []string{
 		"MOVED 3999 127.0.0.1:6381", "ASK 0 node-1.example:6379", "MOVED 16383 ::1:7001", "MOVED 5 ?:7002", "MOVED 5 :7002", "MOVED 16384 h:1",
-		"MOVED 1 h:65536", "MOVED 1", "ERR Bad data format", "ERR unknown command", "TRYAGAIN", "BUSYKEY x", "", "OOM",
+		"MOVED 1 h:65536", "MOVED 1", "ERR Bad data format", "ERR unknown command", "TRYAGAIN", "BUSYKEY x", "", "OOM", "ASK 1 ?:+1",
 	} {
-		f.Add([]byte(s), "10.0.0.7:7000")
+		f.Add([]byte(s))
 	}
-	f.Add([]byte("ASK 1 ?:1"), "")
-	f.Fuzz(func(t *testing.T, line []byte, from string) {
+	const from = "10.0.0.7:7000"
+	f.Fuzz(func(t *testing.T, line []byte) {
 		if v := classify(line); (v == moved) != (string(line) == "MOVED" || strings.HasPrefix(string(line), "MOVED ")) {
 			t.Errorf("%q is %d", line, v)
 		}
@@ -33,17 +32,18 @@ func FuzzReply(f *testing.F) {
 		if !ok {
 			return
 		}
-		i := strings.LastIndexByte(addr, ':')
-		host, port := strings.Trim(addr[:i], "[]"), addr[i+1:]
-		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 || slot >= route.Slots {
-			t.Fatalf("%q gives slot %d at %q", line, slot, addr)
+		words := strings.Fields(string(line))
+		named := words[2][:strings.LastIndexByte(words[2], ':')]
+		if strings.ContainsAny(named, "[]") {
+			return // no node writes brackets
 		}
-		if host == "" || host == "?" || strings.ContainsAny(addr, "[] ") && net.ParseIP(host) == nil {
-			return // no host at all, or one that no node has
+		if named == "" || named == "?" {
+			named = "10.0.0.7"
 		}
-		s, a, ok := redirection(fmt.Appendf(nil, "MOVED %d %s:%s", slot, host, port), from)
-		if !ok || s != slot || !strings.ContainsAny(host, "[]") && a != addr && net.ParseIP(host) != nil {
-			t.Errorf("%q gives slot %d at %q; written again, %d at %q", line, slot, addr, s, a)
+		host, port, err := net.SplitHostPort(addr)
+		n, portErr := strconv.Atoi(port)
+		if err != nil || portErr != nil || host != named || n < 1 || n > 65535 || slot >= route.Slots || strings.TrimLeft(words[1], "0") != strings.TrimLeft(strconv.Itoa(int(slot)), "0") {
+			t.Errorf("%q gives slot %d at %q", line, slot, addr)
 		}
 	})
 }
