@@ -55,7 +55,7 @@ func (c *Cluster) Keys() []string { return []string{c.key, c.lock} }
 // OwnKey reports whether a key of the target is not data: one that a Cluster
 // store made, or a value that is not finished.
 func OwnKey(key string) bool {
-	return strings.HasPrefix(key, TempPrefix) || strings.HasPrefix(key, keyPrefix) && (strings.HasSuffix(key, "}:checkpoint") || strings.HasSuffix(key, "}:lock"))
+	return strings.HasPrefix(key, TempPrefix) && strings.Contains(key, "}:") || strings.HasPrefix(key, keyPrefix) && (strings.HasSuffix(key, "}:checkpoint") || strings.HasSuffix(key, "}:lock"))
 }
 
 // Load returns what is stored, ErrNone if nothing is, or ErrDamaged.

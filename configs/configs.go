@@ -21,11 +21,12 @@ type Common struct {
 	Target Target
 	Choice choice.Options // checked: choice.New takes it
 
-	RetryFor  time.Duration // 0: no second try
-	RateKeys  float64       // keys a second; 0: no limit
-	RateBytes int64         // bytes a second; 0: no limit
-	Memory    int64         // bytes
-	ScanCount int           // keys asked for by one SCAN
+	RetryFor   time.Duration // 0: no second try
+	RateKeys   float64       // keys a second; 0: no limit
+	RateBytes  int64         // bytes a second; 0: no limit
+	Memory     int64         // bytes
+	MaxCommand int64         // bytes of a serialized value; longer ones are rebuilt in parts
+	ScanCount  int           // keys asked for by one SCAN
 	// MaxLatency is how long a live source may take to answer others before it is
 	// asked for less; 0: whatever it takes.
 	MaxLatency time.Duration
@@ -120,6 +121,10 @@ type Environment struct {
 // minMemory is the least memory that an import works with, in bytes.
 const minMemory = 32 << 20
 
+// minCommand is the least length of values that are rebuilt in parts: in shorter
+// ones there is nothing to gain.
+const minCommand = 16 << 10
+
 // LoadImport reads the configuration of an import: flags beat environment, which
 // beats the file that --config names. fs are flags made by Flags, parsed. The
 // error joins everything that is wrong, each part a *UsageError.
@@ -193,6 +198,7 @@ func (v *values) common(target bool) Common {
 	c.RateKeys = v.rate("rate-keys")
 	c.RateBytes = v.bytes("rate-bytes", 0)
 	c.Memory = v.bytes("memory", minMemory)
+	c.MaxCommand = v.bytes("max-command", minCommand)
 	c.ScanCount = v.count("scan-count", maxScanCount)
 	c.MaxLatency = v.duration("max-source-latency")
 	c.Output = v.oneOf("output")

@@ -110,6 +110,7 @@ var settings = []setting{
 	{name: "rate-keys", group: groupLimits, preset: "0", usage: "at most `N` keys a second; 0 is no limit"},
 	{name: "rate-bytes", group: groupLimits, preset: "0", usage: "at most `SIZE` a second, such as 50MiB; 0 is no limit"},
 	{name: "memory", group: groupLimits, preset: "256MiB", usage: "stay under `SIZE` of memory, at least 32MiB"},
+	{name: "max-command", group: groupLimits, preset: "64MiB", usage: "rebuild serialized values longer than `SIZE` in parts, with native commands, at least 16KiB"},
 	{name: "max-source-latency", group: groupLimits, preset: "0", usage: "ask a live source for less while it takes longer than `TIME`, such as 5ms, to answer others; 0 is never"},
 	{name: "scan-count", group: groupLimits, preset: "1000", usage: "ask a live source for `N` keys at a time"},
 

@@ -92,7 +92,7 @@ func wantOneError(t testing.TB, err error, where, says string) {
 func TestDefaults(t *testing.T) {
 	c := mustLoad(t)
 	if c.OnExists != "fail" || c.OnUnsupported != "fail" || c.Functions != "replace" || c.FailFast || c.Restart ||
-		c.RetryFor != 5*time.Minute || c.RateKeys != 0 || c.RateBytes != 0 || c.Memory != 256<<20 ||
+		c.RetryFor != 5*time.Minute || c.RateKeys != 0 || c.RateBytes != 0 || c.Memory != 256<<20 || c.MaxCommand != 64<<20 ||
 		c.ScanCount != 1000 || c.Output != "auto" || c.AddressMap != nil || len(c.Warnings) != 0 {
 		t.Errorf("defaults are %+v", c)
 	}
@@ -153,6 +153,7 @@ func TestAmounts(t *testing.T) {
 		get  func(c *Import) int64
 	}{
 		{"--memory=32MiB", 32 << 20, func(c *Import) int64 { return c.Memory }},
+		{"--max-command=64kB", 64_000, func(c *Import) int64 { return c.MaxCommand }},
 		{"--memory=1GB", 1e9, func(c *Import) int64 { return c.Memory }},
 		{"--memory=67108864", 64 << 20, func(c *Import) int64 { return c.Memory }},
 		{"--rate-bytes=1.5kb", 1500, func(c *Import) int64 { return c.RateBytes }},
@@ -172,6 +173,7 @@ func TestWrongValues(t *testing.T) {
 	for _, tc := range []struct{ flag, says string }{
 		{"--memory=31MiB", "at least 32 MiB"},
 		{"--memory=0", "at least 32 MiB"},
+		{"--max-command=16383", "at least 16 KiB"},
 		{"--memory=-1", "negative"},
 		{"--memory=much", "is no size"},
 		{"--memory=NaN", "is no size"},

@@ -104,14 +104,15 @@ type Job struct {
 	planning  bool // nothing is written, and what stands in the way is counted
 	verifying bool // nothing is written, and the target is not empty
 
-	source  preflight.Source
-	target  preflight.Target
-	store   Store
-	saved   checkpoint.Checkpoint // what the store holds, or would
-	resumed bool
-	lives   atomic.Pointer[map[string]string] // run IDs of the masters that are written to, by address
-	trail   *checkpoint.Trail
-	saving  sync.Mutex // held while a checkpoint is made and saved, and while the job goes back
+	source     preflight.Source
+	target     preflight.Target
+	store      Store
+	saved      checkpoint.Checkpoint // what the store holds, or would
+	resumed    bool
+	unfinished bool                              // an earlier run of the job was not finished, resumed or not
+	lives      atomic.Pointer[map[string]string] // run IDs of the masters that are written to, by address
+	trail      *checkpoint.Trail
+	saving     sync.Mutex // held while a checkpoint is made and saved, and while the job goes back
 
 	plainDB atomic.Int64 // the one database whose keys keep their names, -1 before the first
 	tracker atomic.Pointer[checkpoint.Tracker]
@@ -185,6 +186,10 @@ func (j *Job) Run(ctx context.Context) (Summary, error) {
 	if err != nil {
 		return j.summary(err), err
 	}
+	if err := j.sweep(ctx); err != nil {
+		err = j.finish(ctx, err)
+		return j.summary(err), err
+	}
 	if p := j.sketch(); p != nil {
 		j.opts.Foresee(p)
 	}
@@ -224,6 +229,20 @@ func (j *Job) begin(ctx context.Context) error {
 	}
 	j.tracker.Store(checkpoint.NewTracker(j.saved.State))
 	j.offset.Store(j.saved.State.Position.Offset)
+	return nil
+}
+
+// sweep removes what an earlier run may have left half made in the target.
+func (j *Job) sweep(ctx context.Context) error {
+	if !j.unfinished {
+		return nil
+	}
+	if err := j.opts.Target.Sweep(ctx); err != nil {
+		if context.Cause(ctx) != nil {
+			return ErrInterrupted
+		}
+		return err
+	}
 	return nil
 }
 

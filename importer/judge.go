@@ -53,11 +53,15 @@ func (j *Job) checkKeys(p *report.Plan, c *counting, found *preflight.Findings) 
 	}
 	if s := c.long; s.n > 0 {
 		unsupported("value_too_long", "raise proto-max-bulk-len on every node of the target (CONFIG SET), split the keys, or leave them out with --on-unsupported skip",
-			"%s longer than the target takes in one word (proto-max-bulk-len %s)", s.text(), humanize.IBytes(uint64(c.maxBulk)))
+			"%s longer than the target takes a string or a module's value (proto-max-bulk-len %s)", s.text(), humanize.IBytes(uint64(c.maxBulk)))
 	}
 	if s := c.large; s.n > 0 {
 		unsupported("value_too_large", "give the import more --memory, or import from the RDB file, whose values may have any size",
 			"%s larger than an import from this source can hold with this --memory (%s)", s.text(), humanize.IBytes(uint64(c.maxValue)))
+	}
+	if s := c.parts; s.n > 0 {
+		found.Warn("rebuilt_in_parts", "nothing needs to be done; it takes longer, and the user of the target needs the rights that docs/passwords-and-tls.md lists for it",
+			"%s too long for one command (--max-command, proto-max-bulk-len) or for this --memory: rebuilt with native commands, in parts, under a temporary name", s.text())
 	}
 	switch {
 	case p.Collisions > 0 && !found.Has("collision"):
@@ -93,22 +97,30 @@ func keys(n int64) string {
 func (j *Job) checkTypes(c *counting, found *preflight.Findings) {
 	vendor := j.vendor()
 	version := j.target.Oldest().Version
-	var parts []string
-	var n int64
+	var lost, rebuilt []string
 	for typ, s := range c.types {
-		if s.n > 0 && !version.Takes(vendor, byte(typ)) {
-			n += s.n
-			parts = append(parts, fmt.Sprintf("%s stored as %s (RDB type %d, such as %q of db %d)", keys(s.n),
-				rdbparse.EncodingName(vendor, byte(typ)), typ, s.key, s.db))
+		if s.n == 0 || version.Takes(vendor, byte(typ)) {
+			continue
+		}
+		text := fmt.Sprintf("%s stored as %s (RDB type %d, such as %q of db %d)", keys(s.n),
+			rdbparse.EncodingName(vendor, byte(typ)), typ, s.key, s.db)
+		if version.Rebuilds(vendor, byte(typ)) {
+			rebuilt = append(rebuilt, text)
+		} else {
+			lost = append(lost, text)
 		}
 	}
-	if n > 0 {
+	if len(rebuilt) > 0 {
+		found.Warn("rebuilt_values", "nothing needs to be done; it takes longer, and the user of the target needs the rights that docs/passwords-and-tls.md lists for it",
+			"the target (%s) does not take these values as bytes, so they are rebuilt with native commands: %s", version, strings.Join(rebuilt, "; "))
+	}
+	if len(lost) > 0 {
 		add := found.Block
 		if j.opts.SkipUnsupported {
 			add = found.Warn
 		}
 		add("unsupported_values", "upgrade the target, leave these keys out (--type, --exclude), or have them skipped and listed with --on-unsupported skip",
-			"the target (%s) does not know how these values are stored: %s", version, strings.Join(parts, "; "))
+			"the target (%s) has nothing to make these values with: %s", version, strings.Join(lost, "; "))
 	}
 	if j.source.ModuleTypes != nil { // told from the survey already
 		return
@@ -196,6 +208,9 @@ const (
 	packed = 0.4
 )
 
+// rebuilt are the types whose values travel in parts where they are too long.
+var rebuilt = map[string]bool{"list": true, "set": true, "zset": true, "hash": true, "stream": true}
+
 // estimate says how long the import will take.
 func (j *Job) estimate(p *report.Plan) {
 	perKey, perByte := fileKey, fileByte
@@ -223,7 +238,7 @@ func (j *Job) estimate(p *report.Plan) {
 	for i := range p.BigKeys {
 		k := &p.BigKeys[i]
 		k.Seconds = float64(k.Bytes) * perByte / 1e9
-		k.Fits = k.Bytes <= p.Target.MaxBulk
+		k.Fits = k.Bytes <= p.Target.MaxBulk || rebuilt[k.Type]
 		k.InTime = k.Seconds <= j.opts.RetryFor.Seconds()
 	}
 }

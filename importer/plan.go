@@ -106,6 +106,8 @@ type counting struct {
 	counter  *report.Counter
 	maxValue int64
 	maxBulk  int64
+	inParts  int64 // longer ones are rebuilt in parts, where that can be done
+	live     bool  // the source hands on long values in parts
 	named    bool // what is measured includes the name
 	seconds  float64
 
@@ -115,8 +117,9 @@ type counting struct {
 	types   [256]some       // by RDB type
 	modules map[string]some // by the module type's name
 	refused some
-	long    some // over maxBulk
-	large   some // over maxValue
+	long    some // over maxBulk, and can't be rebuilt in parts
+	large   some // over maxValue, likewise
+	parts   some // too long for one command, or to be held: rebuilt in parts
 
 	segment     *checkpoint.Segment // with keys that are counted and not told
 	keys, bytes int64
@@ -143,8 +146,11 @@ func (j *Job) newCounting(o PlanOptions, p *report.Plan) *counting {
 	}
 	c := &counting{
 		counter:  report.NewCounter(report.CounterOptions{Table: table, Separator: o.Separator, Memory: o.Memory, Now: j.begun}),
-		maxValue: o.MaxValue, maxBulk: p.Target.MaxBulk, named: p.Source.Measure == report.MeasureMemory,
+		maxValue: o.MaxValue, maxBulk: p.Target.MaxBulk, inParts: p.Target.MaxBulk, live: j.source.Server != nil, named: p.Source.Measure == report.MeasureMemory,
 		modules: map[string]some{},
+	}
+	if j.opts.Target != nil {
+		c.inParts = min(c.inParts, j.opts.Target.MaxCommand())
 	}
 	dbs := j.source.Databases()
 	if j.opts.Choice.Renames() || len(dbs) > 1 || j.source.Keys == nil {
@@ -168,11 +174,13 @@ func (c *counting) Send(_ context.Context, r *record.Record, name []byte, slot u
 		c.collisions++
 	}
 	size := r.Len()
-	if size > c.maxBulk {
+	switch module := r.Type == moduleType; {
+	case size > c.maxBulk && (module || r.Type == stringType):
 		c.long.add(r)
-	}
-	if c.maxValue > 0 && size > c.maxValue {
+	case c.maxValue > 0 && size > c.maxValue && (module || !c.live):
 		c.large.add(r)
+	case !module && (size > c.inParts || c.maxValue > 0 && size > c.maxValue):
+		c.parts.add(r)
 	}
 	if !c.named {
 		size += int64(len(name))
@@ -191,8 +199,12 @@ func (c *counting) Send(_ context.Context, r *record.Record, name []byte, slot u
 	return nil
 }
 
-// moduleType is the RDB type of a module's value.
-const moduleType = 7
+// The RDB types of values that are whole or not at all, but that strings are
+// written in parts as long as the target takes their length.
+const (
+	stringType = 0
+	moduleType = 7
+)
 
 // Load has nothing to do: how many function libraries there are is known
 // beforehand.

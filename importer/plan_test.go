@@ -288,6 +288,7 @@ func TestPlanBlocks(t *testing.T) {
 	c := emptyCluster(t)
 	plain := func() *rdbText { return newRDB().key("a", "1").key("b", strings.Repeat("v", 5000)) }
 	listpackSet := plain().raw("\x14").str("young").str("\x0d\x00\x00\x00\x02\x00\x81a\x02\x81b\x02\xff").end()
+	fieldExpiry := plain().raw("\x18").str("young").raw("\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00").str("f").str("v").end()
 	skip := func(o *importer.Options) { o.SkipUnsupported = true }
 	for _, tc := range []struct {
 		name     string
@@ -297,8 +298,9 @@ func TestPlanBlocks(t *testing.T) {
 		says     string
 	}{
 		{"nothing", planned{path: file(t, "a.rdb", plain().end())}, nil, nil, ""},
-		{"an encoding too new", planned{path: file(t, "b.rdb", listpackSet)}, []string{"unsupported_values"}, nil, `1 key stored as listpack (RDB type 20, such as "young" of db 0)`},
-		{"the same, skipped", planned{path: file(t, "b.rdb", listpackSet), options: skip}, nil, []string{"unsupported_values"}, "young"},
+		{"an encoding too new", planned{path: file(t, "b.rdb", listpackSet)}, nil, []string{"rebuilt_values"}, `1 key stored as listpack (RDB type 20, such as "young" of db 0)`},
+		{"a hash whose fields expire", planned{path: file(t, "f.rdb", fieldExpiry)}, []string{"unsupported_values"}, nil, `1 key stored as hashtable with field expiry (RDB type 24, such as "young" of db 0)`},
+		{"the same, skipped", planned{path: file(t, "f.rdb", fieldExpiry), options: skip}, nil, []string{"unsupported_values"}, "young"},
 		{"a value too large for the memory", planned{path: file(t, "c.rdb", plain().end()), plan: importer.PlanOptions{MaxValue: 4000}}, []string{"value_too_large"}, nil, `key "b" of db 0 is larger`},
 		{"a value too long for the target", planned{path: file(t, "d.rdb", plain().end()), masters: 3, plan: importer.PlanOptions{MaxBulk: 4000}}, []string{"value_too_long"}, nil, `key "b" of db 0 is longer`},
 		{"no time for a large value", planned{path: file(t, "s.rdb", plain().end()), options: func(o *importer.Options) { o.RetryFor = time.Microsecond }}, nil, []string{"slow_keys"}, `"b" of db 0`},

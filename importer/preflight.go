@@ -51,6 +51,7 @@ func (j *Job) preflight(ctx context.Context) error {
 	if sourceWell && targetWell && !j.verifying {
 		j.checkTogether(&found)
 		j.checkMemory(&found)
+		j.checkRebuilds(ctx, &found)
 	}
 	j.opts.Notify(found.Warnings())
 	if blockers := found.Blockers(); len(blockers) > 0 {
@@ -127,7 +128,10 @@ func (j *Job) openStore(ctx context.Context, found *preflight.Findings) {
 	j.store = store
 	c, err := store.Load(ctx)
 	switch {
-	case errors.Is(err, checkpoint.ErrNone), j.opts.Restart:
+	case j.opts.Restart:
+		j.unfinished = err == nil && !c.Done
+		return
+	case errors.Is(err, checkpoint.ErrNone):
 		return
 	case errors.Is(err, checkpoint.ErrDamaged):
 		found.Block("checkpoint_damaged", "--restart begins anew; nothing is lost by that but time", "%v", err)
@@ -136,7 +140,7 @@ func (j *Job) openStore(ctx context.Context, found *preflight.Findings) {
 	case c.Done:
 		j.log.Info("an earlier run of this job was finished; beginning anew")
 	default:
-		j.saved, j.resumed = c, true
+		j.saved, j.resumed, j.unfinished = c, true, true
 	}
 }
 
@@ -236,7 +240,7 @@ func (j *Job) checkTogether(found *preflight.Findings) {
 	oldest := j.target.Oldest()
 	if v := oldest.Version; j.source.RDB > v.RDB() {
 		found.Warn("older_target", "try with a copy first, or upgrade the target",
-			"the source's values are of RDB version %d, the target (%s) takes %d at most: they are relabelled where their encoding is old enough, and fail by name where it is not",
+			"the source's values are of RDB version %d, the target (%s) takes %d at most: they are relabelled where their encoding is old enough, and rebuilt with native commands where it is not",
 			j.source.RDB, v, v.RDB())
 	}
 	if j.source.Libraries > 0 && !oldest.Version.AtLeast(7, 0) {
@@ -261,6 +265,22 @@ func (j *Job) checkTogether(found *preflight.Findings) {
 		}
 	}
 	j.checkClocks(found)
+}
+
+// checkRebuilds looks whether the user may rebuild values, when it is known that
+// some will have to be.
+func (j *Job) checkRebuilds(ctx context.Context, found *preflight.Findings) {
+	version := j.target.Oldest().Version
+	likely := j.source.RDB > version.RDB()
+	if s := j.source.Survey; s != nil {
+		likely = s.Largest > min(j.opts.Target.MaxCommand(), j.opts.Target.MaxBulk())
+		for typ, keys := range s.Types {
+			likely = likely || keys > 0 && !version.Takes(s.Vendor, typ)
+		}
+	}
+	if likely {
+		*found = append(*found, j.opts.Target.RebuildRights(ctx)...)
+	}
 }
 
 // checkMemory compares what each master may still take with its share of the

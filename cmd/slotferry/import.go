@@ -62,7 +62,9 @@ func runImport(ctx context.Context, c *configs.Import, stdin io.Reader, stdout i
 	if err != nil {
 		return importer.Summary{}, &usageError{err}
 	}
-	cluster := target.New(withPolicy(targetOptions(&c.Common, out.log), c.Policy))
+	to := withPolicy(targetOptions(&c.Common, out.log), c.Policy)
+	to.Job = c.Job
+	cluster := target.New(to)
 	defer cluster.Close()
 	source := newSource(&c.Common, keys, use{room: cluster.Room, stdin: stdin, log: out.log})
 	defer source.close()

@@ -35,7 +35,7 @@ func streamShare(memory int64) int64 { return memory / 2 }
 func targetOptions(c *configs.Common, log *zap.Logger) target.Options {
 	o := target.Options{
 		Seeds: c.Target.Seeds, Endpoint: c.Target.Endpoint, AddressMap: c.AddressMap,
-		RetryFor: c.RetryFor, Log: log, Memory: budgetShare(c.Memory),
+		RetryFor: c.RetryFor, Log: log, Memory: budgetShare(c.Memory), MaxCommand: c.MaxCommand,
 	}
 	// A node that is silent for RetryFor has had its time, if that is not too
 	// short for a slow command.

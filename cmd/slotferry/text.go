@@ -127,7 +127,7 @@ func account(s importer.Summary) string {
 	}
 	b.WriteString(masters(s.Masters, column))
 	if r := s.Retries; r != (target.Retries{}) {
-		fmt.Fprintf(&b, "\n  on the way: %d MOVED, %d ASK, %d told to wait, %d setbacks of nodes, %d values relabelled\n", r.Moved, r.Ask, r.Paused, r.Lost, r.Restamped)
+		fmt.Fprintf(&b, "\n  on the way: %d MOVED, %d ASK, %d told to wait, %d setbacks of nodes, %d values relabelled, %d rebuilt\n", r.Moved, r.Ask, r.Paused, r.Lost, r.Restamped, r.Rebuilt)
 	}
 	return b.String()
 }

@@ -109,6 +109,30 @@ func (v Version) Takes(vendor rdbparse.Vendor, typ byte) bool {
 	return v.RDB() >= lowest
 }
 
+// FieldExpiry reports whether fields of hashes may expire on such a server
+// (HPEXPIREAT).
+func (v Version) FieldExpiry() bool {
+	switch v.Product {
+	case "valkey":
+		return v.Major >= 9
+	case "redict":
+		return false
+	}
+	return v.AtLeast(7, 4)
+}
+
+// Rebuilds reports whether native commands of such a server make values of an
+// RDB type.
+func (v Version) Rebuilds(vendor rdbparse.Vendor, typ byte) bool {
+	switch rdbparse.TypeName(vendor, typ) {
+	case "", "module":
+		return false
+	case "hash":
+		return typ < hash2Valkey || v.FieldExpiry()
+	}
+	return true
+}
+
 // Look asks a server what it is. It needs INFO and TIME only.
 func Look(ctx context.Context, c *redis.Client) (Server, error) {
 	pipe := c.Pipeline()

@@ -166,7 +166,7 @@ type BigKey struct {
 	Bytes  int64  `json:"bytes"`
 	Slot   int    `json:"slot"`
 	Master string `json:"master"` // its address
-	// Fits tells whether the target takes it in one word (proto-max-bulk-len);
+	// Fits tells whether the target takes it, in one word (proto-max-bulk-len) or rebuilt in parts;
 	// Seconds is how long it is on its way, and InTime whether that is within
 	// --retry-for.
 	Fits    bool    `json:"fits_bulk"`

@@ -167,6 +167,9 @@ func (c *Cluster) Table() *route.Table { return c.routing.Load().table }
 // MaxBulk returns the longest word in bytes that all masters take.
 func (c *Cluster) MaxBulk() int64 { return c.opts.MaxBulk }
 
+// MaxCommand returns the longest serialized value in bytes that is sent as it is.
+func (c *Cluster) MaxCommand() int64 { return c.opts.MaxCommand }
+
 // Run works the lanes until Finish was called and everything is answered, or
 // until one of them has to give up.
 func (c *Cluster) Run(ctx context.Context) error {

@@ -172,6 +172,26 @@ func (c *Cluster) judgeRights(m *preflight.Master, probes []preflight.Probe, den
 	found.Warn("target_key_rights", remedy, "the user of %s may not %s every key (tried %q)", m.Addr, does, preflight.ProbeKey)
 }
 
+// RebuildRights warns if the user may not run what rebuilding values needs, as far
+// as that shows without writing.
+func (c *Cluster) RebuildRights(ctx context.Context) (found preflight.Findings) {
+	const key = preflight.ProbeKey // which nobody has
+	probes := []preflight.Probe{
+		{Command: "UNLINK", Args: []any{"UNLINK", key}}, {Command: "RENAME", Args: []any{"RENAME", key, key}},
+		{Command: "PEXPIREAT", Args: []any{"PEXPIREAT", key, "4102444800000"}}, {Command: "PTTL", Args: []any{"PTTL", key}},
+		{Command: "SET", Args: []any{"SET", key, "", "XX"}}, {Command: "ZADD", Args: []any{"ZADD", key, "XX", "0", ""}},
+	}
+	for _, m := range c.Table().Masters() {
+		denied, _, err := preflight.Denied(ctx, c.client(m.Addr), probes)
+		if err == nil && len(denied) > 0 {
+			found.Warn("rebuild_rights", "ACL SETUSER <user> ~* "+rebuildRights+", on every node; without them the import stops at the first such value",
+				"some values will be rebuilt with native commands, but the user may not run %s on %s", strings.Join(denied, ", "), m.Addr)
+			break
+		}
+	}
+	return found
+}
+
 // ownKeys returns how many of a node's few keys are checkpoints of this tool,
 // which don't count as data. With many keys it does not matter.
 func (c *Cluster) ownKeys(ctx context.Context, client *redis.Client, keys int64) (n int64) {

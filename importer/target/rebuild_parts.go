@@ -233,4 +233,3 @@ func (p *parts) remove() {
 		delete(p.left, p.x.slot)
 	}
 }
-

@@ -3,8 +3,6 @@ package target
 import (
 	"fmt"
 	"time"
-
-	"github.com/slotferry/slotferry/rdbparse"
 )
 
 const (
@@ -127,6 +125,5 @@ func (x *entry) passed() bool { return x.expireAt != 0 && x.expireAt <= time.Now
 // others would have replaced the old value already.
 func (c *chunk) oneTransaction(i int) bool {
 	x := &c.entries[i]
-	return c.body == nil && x.payload.len <= blockBytes && x.key.len <= maxBlockName && !x.half && rdbparse.TypeName(rdbparse.Redis, x.typ) != "stream"
+	return c.body == nil && x.payload.len <= blockBytes && x.key.len <= maxBlockName && !x.half && !isStream(x.typ)
 }
-

@@ -62,10 +62,17 @@ func (c *Cluster) tell(why string, typ byte, key []byte) {
 	known := c.told[id]
 	c.told[id] = true
 	c.mu.Unlock()
-	if !known {
-		c.log.Info(why, zap.String("type", typeName(typ)), zap.ByteString("first_key", clipped(key)))
+	if known {
+		return
 	}
+	fields := []zap.Field{zap.String("type", typeName(typ)), zap.ByteString("first_key", clipped(key))}
+	if isStream(typ) {
+		fields = append(fields, zap.String("not_carried", "when consumers were last seen, and pending entries of deleted stream entries"))
+	}
+	c.log.Info(why, fields...)
 }
+
+func isStream(typ byte) bool { return rdbparse.TypeName(rdbparse.Redis, typ) == "stream" }
 
 const stringType = 0
 

@@ -82,12 +82,11 @@ func (c *Cluster) shortEnough(words [][]byte) error {
 // master understands.
 func (c *Cluster) commandOptions() commands.Options {
 	v := c.version
-	valkey := v.Product == "valkey"
 	return commands.Options{
 		MaxBytes: int(min(partBytes, max(c.opts.MaxCommand, leastPart), c.opts.MaxBulk)), MaxElements: partElements,
 		MaxHeld: int(min(c.opts.MaxBulk, 2*max(c.opts.Memory, 32<<20))),
 		Target: commands.Target{
-			FieldExpiry:    valkey && v.Major >= 9 || v.Product == "redis" && v.AtLeast(7, 4),
+			FieldExpiry:    v.FieldExpiry(),
 			CreateConsumer: v.AtLeast(6, 2),
 			StreamCounters: v.AtLeast(7, 0),
 			Idempotence:    v.Product == "redis" && (v.AtLeast(8, 7) || v.AtLeast(8, 6) && v.Patch >= 2),
