@@ -8,11 +8,11 @@
 // slot, to be renamed at the end.
 //
 // Some of a stream can't be said in commands. Lost are when consumers were last
-// seen and active, pending entries of deleted stream entries (no server
-// lets them be claimed), deliveries in what the target takes for the future, the
-// idempotence identifiers of deleted entries and of those before the last
-// hundred thousand, and how many identifiers were added and refused. See also [Target] for what
-// older targets lack.
+// seen and active, pending entries of deleted stream entries (no server lets
+// them be claimed), delivery times in what the target takes for the future,
+// how many idempotence identifiers were added and refused, and those that belong
+// to deleted entries or to entries before the last hundred thousand. See also
+// [Target] for what older targets lack.
 package commands
 
 import (

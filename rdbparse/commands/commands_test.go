@@ -94,6 +94,10 @@ func TestCommands(t *testing.T) {
 		{"group for 7.0", groupStream, Options{Target: system}, strings.Join([]string{
 			"XADD k 1-1 f v", "XADD k 1-2 f w", "XSETID k 1-2 ENTRIESADDED 2 MAXDELETEDID 0-0", "XGROUP CREATE k g 1-1 ENTRIESREAD 1",
 			"XGROUP CREATECONSUMER k g c", "XCLAIM k g c 0 1-1 1-2 TIME 9 RETRYCOUNT 3 FORCE JUSTID", "XGROUP CREATECONSUMER k g d"}, "|")},
+		{"entries that were delivered at the same time", withGroup(4), Options{Target: system}, strings.Join([]string{
+			"XADD k 1-1 f v", "XADD k 1-2 f w", "XSETID k 1-2 ENTRIESADDED 2 MAXDELETEDID 0-0", "XGROUP CREATE k g 1-1 ENTRIESREAD 1",
+			"XGROUP CREATECONSUMER k g c", "XCLAIM k g c 0 1-1 TIME 9 RETRYCOUNT 3 FORCE JUSTID",
+			"XCLAIM k g c 0 1-2 TIME 9 RETRYCOUNT 4 FORCE JUSTID", "XGROUP CREATECONSUMER k g d"}, "|")},
 		{"group for 6.0", groupStream, Options{}, strings.Join([]string{
 			"XADD k 1-1 f v", "XADD k 1-2 f w", "XSETID k 1-2", "XGROUP CREATE k g 1-1",
 			"XREADGROUP GROUP g c COUNT 1 STREAMS k 0", "XCLAIM k g c 0 1-1 1-2 TIME 9 RETRYCOUNT 3 FORCE JUSTID",
@@ -109,10 +113,16 @@ func TestCommands(t *testing.T) {
 }
 
 // groupStream has two entries, both pending, and a deleted one.
-var groupStream = serialized{typ: typeStream, body: []byte("\x01\x10" + rawID(1, 1) +
-	listpack("\x02", "\x01", "\x01", "\x81f", "\x00", "\x02", "\x00", "\x00", "\x81v", "\x04", "\x02", "\x00", "\x01", "\x81w", "\x04", "\x03", "\x00", "\x02", "\x81x", "\x04") +
-	"\x02\x01\x02" + "\x01\x01g\x01\x01\x02" + rawID(1, 1) + "\x09\x00\x00\x00\x00\x00\x00\x00\x03" + rawID(1, 2) + "\x09\x00\x00\x00\x00\x00\x00\x00\x03" +
-	"\x02\x01c" + repeat("\x00", 8) + "\x02" + rawID(1, 1) + rawID(1, 2) + "\x01d" + repeat("\x00", 8) + "\x00")}
+var groupStream = withGroup(3)
+
+func withGroup(deliveries byte) serialized {
+	entries := listpack("\x02", "\x01", "\x01", "\x81f", "\x00", "\x02", "\x00", "\x00", "\x81v", "\x04",
+		"\x02", "\x00", "\x01", "\x81w", "\x04", "\x03", "\x00", "\x02", "\x81x", "\x04")
+	at := "\x09" + repeat("\x00", 7)
+	pending := "\x02" + rawID(1, 1) + at + "\x03" + rawID(1, 2) + at + string(deliveries)
+	consumers := "\x02\x01c" + at + "\x02" + rawID(1, 1) + rawID(1, 2) + "\x01d" + at + "\x00"
+	return serialized{typ: typeStream, body: []byte("\x01\x10" + rawID(1, 1) + entries + "\x02\x01\x02" + "\x01\x01g\x01\x01" + pending + consumers)}
+}
 
 func rawID(ms, seq byte) string {
 	return repeat("\x00", 7) + string(ms) + repeat("\x00", 7) + string(seq)

@@ -217,12 +217,28 @@ func TestServers(t *testing.T) {
 			values[fixture+"/"+key] = s
 		}
 	}
-	run := func(name, binary string, target Target) {
-		t.Run(name, func(t *testing.T) {
-			c := start(t, binary)
-			for key, s := range oddKeys(t, c, target) {
-				values[name+"/"+key] = s // which the servers to come get as well
-			}
+	type server struct {
+		name string
+		*redis.Client
+		Target
+	}
+	var servers []server
+	add := func(name, binary string, target Target) {
+		c := start(t, binary)
+		for key, s := range oddKeys(t, c, target) {
+			values[name+"/"+key] = s
+		}
+		servers = append(servers, server{name, c, target})
+	}
+	add("the system's", "", system)
+	if dir := os.Getenv(serversEnv); dir != "" {
+		for _, s := range targets {
+			add(s.name, filepath.Join(dir, s.name, "bin", "redis-server"), s.Target)
+		}
+	}
+	for _, server := range servers {
+		c, target := server.Client, server.Target
+		t.Run(server.name, func(t *testing.T) {
 			compared, taken := 0, 0
 			for name, s := range values {
 				key := name[strings.LastIndexByte(name, '/')+1:]
@@ -258,12 +274,6 @@ func TestServers(t *testing.T) {
 			}
 		})
 	}
-	if dir := os.Getenv(serversEnv); dir != "" {
-		for _, target := range targets {
-			run(target.name, filepath.Join(dir, target.name, "bin", "redis-server"), target.Target)
-		}
-	}
-	run("the system's", "", system)
 }
 
 // sayable is v without what commands can't say.
