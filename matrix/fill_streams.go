@@ -58,6 +58,8 @@ func (f *filler) producers() {
 	}
 	for range 2 {
 		key := f.next()
+		f.do("XADD", key, "*", "f", "without a producer")
+		f.do("XCFGSET", key, "IDMP-DURATION", 86400) // not to be forgotten while this runs
 		for _, id := range []string{"i1", "i2", "i1"} {
 			f.do("XADD", key, "IDMP", "producer", id, "*", "f", id)
 		}

@@ -26,10 +26,11 @@ type pair struct {
 // cell is what became of the keys of one kind.
 type cell struct {
 	ways map[way]int
-	why  string // of one that was refused
-	typ  map[byte]bool
+	why  string   // of one that was refused
+	lost []string // of those that were rebuilt
 }
 
+// problem notes what must not be.
 func (p *pair) problem(via, format string, args ...any) {
 	text := fmt.Sprintf("%s → %s by %s: ", p.from.title, p.to.title, via) + fmt.Sprintf(format, args...)
 	p.problems = append(p.problems, text)
@@ -41,7 +42,7 @@ func (p *pair) cell(kind, via string) *cell {
 		p.cells[kind] = map[string]*cell{}
 	}
 	if p.cells[kind][via] == nil {
-		p.cells[kind][via] = &cell{ways: map[way]int{}, typ: map[byte]bool{}}
+		p.cells[kind][via] = &cell{ways: map[way]int{}}
 	}
 	return p.cells[kind][via]
 }
@@ -88,8 +89,12 @@ func (m *matrix) carry(ctx context.Context, p *pair, s *source, t *target, via s
 	if err != nil {
 		return err
 	}
-	if len(said.blockers) > 0 {
-		p.problem(via, "nothing was written: %v", said.blockers)
+	if said.exit != 0 && said.exit != exitFailed { // there is no account to check
+		p.problem(via, "exit code %d: %v %s", said.exit, said.blockers, said.account.Error)
+		for _, k := range kinds {
+			p.cell(k.name, via).ways[undone]++
+		}
+		return nil
 	}
 	seen, err := t.watch.take(ctx)
 	if err != nil {
@@ -98,6 +103,15 @@ func (m *matrix) carry(ctx context.Context, p *pair, s *source, t *target, via s
 	there, err := t.contents(ctx)
 	if err != nil {
 		return err
+	}
+	busy, err := t.busy(ctx)
+	if err != nil {
+		return err
+	}
+	for _, what := range busy {
+		if what != "" {
+			p.problem(via, "a master did nothing else: %s", what)
+		}
 	}
 	p.accounts[via] = said.account
 	p.rebuilds = said.account.Retries.Rebuilt != nil
@@ -122,8 +136,11 @@ func (p *pair) blocked(ctx context.Context, said told, s *source, t *target, via
 	return nil
 }
 
-// exitBlocked is the tool's exit code when nothing was written.
-const exitBlocked = 4
+// Exit codes of the tool: keys failed, nothing was written.
+const (
+	exitFailed  = 1
+	exitBlocked = 4
+)
 
 // checkKeys compares every key of the source with what is there.
 func (p *pair) checkKeys(s *source, via string, said told, seen map[string]*sight, there found) {
@@ -138,7 +155,6 @@ func (p *pair) checkKeys(s *source, via string, said told, seen map[string]*sigh
 		got, arrived := there.keys[name]
 		why, named := said.refused[name]
 		c := p.cell(kind, via)
-		c.typ[want.typ] = true
 		var how way
 		switch {
 		case arrived && named:
@@ -154,7 +170,7 @@ func (p *pair) checkKeys(s *source, via string, said told, seen map[string]*sigh
 			p.compare(via, name, want, got, how)
 		}
 		c.ways[how]++
-		if should := expected(p.to, via, kind, want, p.rebuilds); how != should && how != lost {
+		if should := expected(p.to, via, want, p.rebuilds); how != should && how != lost && c.ways[how] == 1 { // one key of each kind is enough to tell
 			p.problem(via, "key %q (RDB type %d, version %d) came over by %q, expected was %q %s", name, want.typ, want.rdb, how, should, why)
 		}
 	}
@@ -167,9 +183,14 @@ func (p *pair) checkKeys(s *source, via string, said told, seen map[string]*sigh
 
 // compare looks at one key that was reported as written.
 func (p *pair) compare(via, name string, want, got value, how way) {
-	difference, err := want.difference(got)
+	difference, lost, err := want.difference(got, how)
 	if err != nil {
 		difference = err.Error()
+	}
+	for _, what := range lost {
+		if c := p.cell(kindOf(name), via); !slices.Contains(c.lost, what) {
+			c.lost = append(c.lost, what)
+		}
 	}
 	if difference != "" {
 		p.problem(via, "key %q (RDB type %d, there %d, by %s) differs: %s", name, want.typ, got.typ, how, difference)

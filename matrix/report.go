@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -66,7 +67,8 @@ func (m *matrix) writeLegend(b *strings.Builder) {
 |---|---|
 | bytes | as the source serialized it: the fastest way, exact |
 | stamp | the same bytes under an older RDB version, which the target takes: as exact; from a file at once, by SCAN after one more round trip |
-| rebuilt | decoded and made again with commands under a temporary name, then renamed |
+| rebuilt | made again with commands under a temporary name, then renamed |
+| rebuilt (1) | the same, but commands can't say all of it: what is lost stands below the table |
 | loaded | function libraries, on every master |
 | refused (1) | not at all: the import names the key and the reason, which stands below the table, and exits with 1; ` + "`--on-unsupported skip`" + ` goes on without it |
 | – | the source has no such values |
@@ -148,12 +150,20 @@ func (c *cell) text(reasons *[]string) string {
 	}
 	var parts []string
 	for _, w := range slices.Sorted(maps.Keys(c.ways)) {
+		why := ""
+		switch {
+		case w == refused:
+			why = ofOneKey.ReplaceAllString(c.why, "")
+		case w == rebuilt && len(c.lost) > 0:
+			slices.Sort(c.lost)
+			why = "Lost: " + strings.Join(c.lost, "; ") + "."
+		}
 		text := string(w)
-		if w == refused {
-			i := slices.Index(*reasons, c.why)
+		if why != "" {
+			i := slices.Index(*reasons, why)
 			if i < 0 {
 				i = len(*reasons)
-				*reasons = append(*reasons, c.why)
+				*reasons = append(*reasons, why)
 			}
 			text += fmt.Sprintf(" (%d)", i+1)
 		}
@@ -161,6 +171,9 @@ func (c *cell) text(reasons *[]string) string {
 	}
 	return strings.Join(parts, ", ")
 }
+
+// ofOneKey is what a reason says of one key or encoding alone.
+var ofOneKey = regexp.MustCompile(` \(RDB type \d+\)|, and key ".*" has such fields`)
 
 func dash(s string) string {
 	if s == "" {
@@ -202,8 +215,8 @@ How a value came over is what the masters saw (MONITOR), not what the import sai
 
 - Redis 6.0 doesn't say when a key expires, only how long it has still to live: read by SCAN from there, an expiry
   is exact to a few milliseconds, from its file to the millisecond.
-- Of a stream, what only the newer of both servers keeps is not compared, such as the highest deleted ID.
-- A module's value, such as a vector set, is compared byte by byte.
+- What only one of both servers keeps of a stream is not compared, such as the highest deleted ID.
+- Of a vector set, the members and their vectors are compared, not the graph that connects them.
 
 ## To make it again
 

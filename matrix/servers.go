@@ -66,10 +66,11 @@ var versions = []version{
 	{name: "valkey-9.1", title: "Valkey 9.1", dump: 80, reads: 11, types: append(slices.Clip(types72), typeValkeyHash), functions: true, expireTime: true, fieldTTL: true},
 }
 
-// knows reports whether RESTORE reads an RDB type.
-func (v *version) knows(typ byte) bool {
+// knows reports whether RESTORE reads an RDB type. How a vector set is encoded
+// depends on the server that wrote it, and an older one doesn't read it.
+func (v *version) knows(typ byte, rdb uint16) bool {
 	if typ == typeModule {
-		return v.vectors
+		return v.vectors && v.takes(rdb)
 	}
 	return typ <= typeStream || slices.Contains(v.types, typ)
 }

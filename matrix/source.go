@@ -29,7 +29,8 @@ type value struct {
 	rdb      uint16 // version in the footer of its DUMP
 	typ      byte   // RDB type
 	body     []byte
-	expireAt int64 // Unix milliseconds, 0 for never
+	vectors  []string // of a vector set: what its commands say
+	expireAt int64    // Unix milliseconds, 0 for never
 }
 
 // kind names the kind of a key.
@@ -100,7 +101,27 @@ func read(ctx context.Context, c redis.Cmdable, name string) (value, error) {
 	if v.typ, v.body, v.rdb, err = rdbparse.SplitPayload([]byte(payload)); err != nil {
 		return v, fmt.Errorf("DUMP %q: %w", name, err)
 	}
-	return v, nil
+	if v.typ == typeModule {
+		v.vectors, err = vectors(ctx, c, name)
+	}
+	return v, err
+}
+
+// vectors says what a vector set holds: its bytes are others after each load.
+func vectors(ctx context.Context, c redis.Cmdable, name string) ([]string, error) {
+	members, err := c.VRandMemberCount(ctx, name, 1000).Result()
+	if err != nil {
+		return nil, fmt.Errorf("VRANDMEMBER %q: %w", name, err)
+	}
+	slices.Sort(members)
+	for i, m := range members {
+		vector, err := c.VEmb(ctx, name, m, false).Result()
+		if err != nil {
+			return nil, fmt.Errorf("VEMB %q %q: %w", name, m, err)
+		}
+		members[i] += fmt.Sprint(" ", vector)
+	}
+	return members, nil
 }
 
 // libraries returns the code of all function libraries, sorted.
@@ -118,24 +139,31 @@ func libraries(ctx context.Context, c *redis.Client) ([]string, error) {
 }
 
 // difference says how got differs from v, "" if it doesn't. Values whose bytes
-// differ are decoded; those of a module are the same only byte by byte.
-func (v value) difference(got value) (string, error) {
+// differ are decoded; of a vector set, its members and their vectors count. lost
+// is what a value that was rebuilt can't keep.
+func (v value) difference(got value, how way) (text string, lost []string, err error) {
 	if v.typeName != got.typeName {
-		return fmt.Sprintf("it is a %s, not a %s", got.typeName, v.typeName), nil
+		return fmt.Sprintf("it is a %s, not a %s", got.typeName, v.typeName), nil, nil
 	}
 	if v.vendor() == got.vendor() && v.typ == got.typ && slices.Equal(v.body, got.body) {
-		return "", nil
+		return "", nil, nil
 	}
 	if v.typ == typeModule {
-		return fmt.Sprintf("a module's value of %d bytes, not the same as the %d bytes in the source", len(got.body), len(v.body)), nil
+		if len(v.vectors) == 0 || !slices.Equal(v.vectors, got.vectors) {
+			text = fmt.Sprintf("vectors %v, not %v", got.vectors, v.vectors)
+		}
+		return text, nil, nil
 	}
 	a, err := decode.Decode(v.vendor(), v.typ, v.body)
 	if err != nil {
-		return "", fmt.Errorf("in the source: %w", err)
+		return "", nil, fmt.Errorf("in the source: %w", err)
 	}
 	b, err := decode.Decode(got.vendor(), got.typ, got.body)
 	if err != nil {
-		return "", fmt.Errorf("in the target: %w", err)
+		return "", nil, fmt.Errorf("in the target: %w", err)
 	}
-	return decode.Difference(a, b), nil
+	if how == rebuilt && a.Stream != nil && b.Stream != nil {
+		lost = losses(a.Stream, b.Stream)
+	}
+	return decode.Difference(a, b), lost, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
@@ -10,7 +11,11 @@ import (
 	"github.com/slotferry/slotferry/internal/sandbox"
 )
 
-const masters = 3
+const (
+	masters     = 3
+	nodeTimeout = time.Minute // a busy machine, or a busy master, is not down
+	busyTooLong = 3 * time.Second
+)
 
 // target is a cluster of one version, used for all sources in turn.
 type target struct {
@@ -27,7 +32,7 @@ func startTarget(ctx context.Context, dir string, v *version) (*target, error) {
 func (t *target) start(ctx context.Context, dir string) error {
 	v := t.version
 	c, err := sandbox.StartCluster(ctx, sandbox.ClusterOptions{
-		Options: sandbox.Options{Binary: v.binary, Dir: dir}, Masters: masters,
+		Options: sandbox.Options{Binary: v.binary, Dir: dir}, Masters: masters, NodeTimeout: nodeTimeout,
 	})
 	if err != nil {
 		return fmt.Errorf("%s as a target: %w", v.title, err)
@@ -84,12 +89,29 @@ func (t *target) empty(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := c.Do(ctx, "SLOWLOG", "RESET").Err(); err != nil {
+			return err
+		}
 		return c.FlushAll(ctx).Err()
 	})
 	if err == nil {
 		_, err = t.watch.take(ctx)
 	}
 	return err
+}
+
+// busy names what kept a master from all other work for long.
+func (t *target) busy(ctx context.Context) (what [masters]string, err error) {
+	err = t.each(ctx, func(ctx context.Context, i int, c *redis.Client) error {
+		slow, err := c.SlowLogGet(ctx, -1).Result()
+		for _, s := range slow {
+			if s.Duration > busyTooLong {
+				what[i] += fmt.Sprintf("%s for %.60q; ", s.Duration.Round(100*time.Millisecond), s.Args)
+			}
+		}
+		return err
+	})
+	return what, err
 }
 
 // found is what a cluster holds.

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	toolLimit = time.Minute // for one run
+	toolLimit = 2 * time.Minute // for one run
 	toolWait  = 10 * time.Second
 )
 
@@ -58,7 +58,7 @@ func carry(ctx context.Context, tool, from string, to []string, more ...string) 
 	ctx, cancel := context.WithTimeoutCause(ctx, toolLimit, fmt.Errorf("an import was not done after %s", toolLimit))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, tool, "import", "--source", from, "--target", "redis://"+strings.Join(to, ","),
-		"--output", "json", "--checkpoint", "none", "--retry-for", "10s", "--exclude", leftOut)
+		"--output", "json", "--checkpoint", "none", "--retry-for", "20s", "--exclude", leftOut)
 	cmd.Args = append(cmd.Args, more...)
 	for _, v := range os.Environ() { // the tool's own variables would change what is tried
 		if !strings.HasPrefix(v, "SLOTFERRY_") {

@@ -1,9 +1,6 @@
 package main
 
-import (
-	"bytes"
-	"testing"
-)
+import "testing"
 
 const events = `{"event":"blocker","code":"functions","message":"none there"}
 {"event":"failed","key":"a","db":0,"reason":"too new"}
@@ -29,8 +26,8 @@ func TestParseEvents(t *testing.T) {
 func FuzzParseEvents(f *testing.F) {
 	f.Add([]byte(events))
 	f.Fuzz(func(t *testing.T, stdout []byte) {
-		if _, err := parseEvents(stdout); err == nil && !bytes.Contains(bytes.ToLower(stdout), []byte("event")) {
-			t.Error("a summary without an event")
+		if _, err := parseEvents(stdout); err == nil && len(stdout) < len(`{"event":"summary"}`) {
+			t.Error("a summary from nothing")
 		}
 	})
 }

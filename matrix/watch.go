@@ -86,10 +86,7 @@ func (w *watch) read(addr string, r *bufio.Reader) {
 			w.marks <- struct{}{}
 			return
 		}
-		words, ok := parseMonitor(line)
-		if !ok {
-			continue
-		}
+		words := parseMonitor(line)
 		w.mu.Lock()
 		mark := len(words) == 2 && words[1] == markPrefix+strconv.Itoa(w.n)
 		if !mark {
@@ -102,26 +99,27 @@ func (w *watch) read(addr string, r *bufio.Reader) {
 	}
 }
 
-// parseMonitor splits a line of MONITOR into the words of the command:
+// headWords is how many words of a command count here. Those behind them may
+// hold anything, and Valkey 8.1 does not escape quotes.
+const headWords = 3
+
+// parseMonitor reads the first words of a command from a line of MONITOR:
 // +1339518083.107412 [0 127.0.0.1:60866] "get" "key\x00"
-func parseMonitor(line string) (words []string, ok bool) {
-	_, rest, ok := strings.Cut(line, "] ")
-	for ok {
+func parseMonitor(line string) (words []string) {
+	_, rest, _ := strings.Cut(line, "] ")
+	for len(words) < headWords {
 		quoted, err := strconv.QuotedPrefix(rest)
 		if err != nil || quoted[0] != '"' {
-			return nil, false
+			break
 		}
 		word, err := strconv.Unquote(quoted)
 		if err != nil {
-			return nil, false
+			break
 		}
 		words = append(words, word)
-		if rest = strings.TrimRight(rest[len(quoted):], "\r\n"); rest == "" {
-			return words, true
-		}
-		rest = strings.TrimPrefix(rest, " ")
+		rest = strings.TrimPrefix(rest[len(quoted):], " ")
 	}
-	return nil, false
+	return words
 }
 
 // writes are the commands that put something into a key, which is their second
@@ -143,11 +141,11 @@ func (w *watch) note(words []string) {
 		return w.seen[key]
 	}
 	switch name := strings.ToUpper(words[0]); {
-	case name == "RESTORE" && len(words) >= 4:
+	case name == "RESTORE":
 		of(words[1]).restored++
-	case (name == "RENAME" || name == "RENAMENX") && len(words) == 3:
+	case (name == "RENAME" || name == "RENAMENX") && len(words) > 2:
 		of(words[2]).written = true
-	case name == "XGROUP" && len(words) >= 3:
+	case name == "XGROUP" && len(words) > 2:
 		of(words[2]).written = true
 	case writes[name]:
 		of(words[1]).written = true

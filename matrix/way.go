@@ -10,16 +10,17 @@ const (
 	refused  way = "refused" // named, and why
 	lost     way = "LOST"    // not there, and not named
 	fatal    way = "ENDS THE SERVER"
+	undone   way = "NOT FINISHED"
 )
 
 // expected says how a value should come over from what is known of the servers.
 // A file's values are put under the lowest RDB version at once. rebuilds tells
 // whether the tool makes values by commands at all.
-func expected(to *version, via, kind string, v value, rebuilds bool) way {
+func expected(to *version, via string, v value, rebuilds bool) way {
 	switch {
-	case to.knows(v.typ) && (via == viaFile || to.takes(v.rdb)):
+	case to.knows(v.typ, v.rdb) && (via == viaFile || to.takes(v.rdb)):
 		return bytesWay
-	case to.knows(v.typ):
+	case to.knows(v.typ, v.rdb):
 		return stampWay
 	case !rebuilds, v.typ == typeModule:
 		return refused
@@ -27,8 +28,6 @@ func expected(to *version, via, kind string, v value, rebuilds bool) way {
 		if !to.fieldTTL {
 			return refused
 		}
-	case kind == "stream-producers":
-		return refused // no command of an older server keeps their identifiers
 	}
 	return rebuilt
 }

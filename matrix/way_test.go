@@ -47,7 +47,7 @@ func TestExpected(t *testing.T) {
 					taken = bytesWay
 				}
 				v := value{typ: typ, rdb: byName[tc.from].dump}
-				switch got := expected(byName[tc.to], viaScan, "", v, false); got {
+				switch got := expected(byName[tc.to], viaScan, v, false); got {
 				case taken:
 				case refused:
 					refusedTypes = append(refusedTypes, typ)
