@@ -14,7 +14,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/slotferry/slotferry/importer/choice"
 	"github.com/slotferry/slotferry/importer/endpoint"
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/source/scan"
@@ -208,14 +207,14 @@ func near(want, got *decode.Stream) {
 // TestBuild reads values of every type in parts and makes them again.
 func TestBuild(t *testing.T) {
 	versions(t, func(t *testing.T, server *sandbox.Server) {
-		s, facts, _ := open(t, scan.Options{Endpoint: endpoint.Endpoint{Addr: server.Addr}, MaxValue: hugeFrom, Choice: choose(t, choice.Options{DBs: []int{0, 7}})})
+		_, facts, _ := open(t, scan.Options{Endpoint: endpoint.Endpoint{Addr: server.Addr}})
 		if err := server.Client().FlushAll(t.Context()).Err(); err != nil {
 			t.Fatal(err)
 		}
 		from, to := database(t, server, 7), database(t, server, 8)
 		v := facts.Server.Version
 		n := fillHuge(t, from, v.Product == "redis" && v.AtLeast(7, 4) || v.Product == "valkey" && v.Major >= 9)
-		s, _, _ = open(t, scan.Options{Endpoint: endpoint.Endpoint{Addr: server.Addr}, MaxValue: hugeFrom})
+		s, _, _ := open(t, scan.Options{Endpoint: endpoint.Endpoint{Addr: server.Addr}, MaxValue: hugeFrom})
 		records := builders(t, s)
 		if len(records) != n {
 			t.Errorf("%d huge values, want %d", len(records), n)

@@ -45,8 +45,8 @@ func (id streamID) next() (streamID, bool) {
 // stream is what XINFO STREAM tells, in its own words; nil where the server does
 // not know it (before 7.0).
 type stream struct {
-	length, last, deleted, added []byte
-	groups                       []*group
+	last, deleted, added []byte
+	groups               []*group
 }
 
 // group is a consumer group. Its name and numbers are as XINFO GROUPS tells.
