@@ -1,10 +1,10 @@
 package target
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"strconv"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,11 +13,9 @@ import (
 
 	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer/record"
-	"github.com/slotferry/slotferry/importer/route"
 	"github.com/slotferry/slotferry/internal/dataset"
 	"github.com/slotferry/slotferry/internal/sandbox"
 	"github.com/slotferry/slotferry/internal/sandbox/sandboxtest"
-	"github.com/slotferry/slotferry/rdbparse"
 )
 
 // dumped returns a key of a server as a live source yields it.
@@ -105,34 +103,121 @@ func everyType(t *testing.T, source *redis.Client, nodes *sandbox.Cluster, o Opt
 	return s
 }
 
-func TestRebuild(t *testing.T) {
-	nodes := sandboxtest.Cluster(t, sandbox.ClusterOptions{})
+// filled returns a server with values of all types, short and long, but those
+// that no command makes: pending entries of deleted ones.
+func filled(t *testing.T) *redis.Client {
+	t.Helper()
 	source := sandboxtest.Server(t, sandbox.Options{}).Client()
 	if _, err := dataset.Fill(t.Context(), source, dataset.Mixed(1500)); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range source.Keys(t.Context(), "*").Val() { // whose deleted entries are pending, which servers from 7.0 on don't take
+	for _, key := range source.Keys(t.Context(), "*").Val() {
 		if source.Type(t.Context(), key).Val() == "stream" {
 			source.Del(t.Context(), key)
 		}
 	}
 	fillLong(t, source)
-	keys := source.DBSize(t.Context()).Val()
+	return source
+}
 
-	t.Run("every type", func(t *testing.T) {
-		empty(t, nodes)
-		o := options(nodes)
-		o.MaxCommand = 1
+// TestRebuildAll rebuilds every value of every type.
+func TestRebuildAll(t *testing.T) {
+	nodes, source := sandboxtest.Cluster(t, sandbox.ClusterOptions{}), filled(t)
+	keys := source.DBSize(t.Context()).Val()
+	o := options(nodes)
+	o.MaxCommand = 1
+	s := everyType(t, source, nodes, o)
+	if n := s.c.Retries().Rebuilt; n != keys {
+		t.Errorf("%d of %d values were rebuilt", n, keys)
+	}
+
+	t.Run("over what exists", func(t *testing.T) {
 		s := everyType(t, source, nodes, o)
 		if n := s.c.Retries().Rebuilt; n != keys {
 			t.Errorf("%d of %d values were rebuilt", n, keys)
 		}
 	})
+
+	t.Run("beside what exists", func(t *testing.T) {
+		client := nodes.Client()
+		for _, key := range []string{"long:list", "long:stream", "long:string"} {
+			if err := client.Set(t.Context(), key, "older", 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		gone := []string{"long:set", "long:zset", "short:stream"}
+		for _, key := range gone {
+			if n, err := client.Del(t.Context(), key).Result(); n != 1 {
+				t.Fatalf("%s: %d, %v", key, n, err)
+			}
+		}
+		o := o
+		o.Skip = true
+		s := begin(t, nodes, o)
+		for _, key := range source.Keys(t.Context(), "*").Val() {
+			s.must(s.record(dumped(t, source, key)))
+		}
+		if err := s.ended(); err != nil {
+			t.Fatal(err)
+		}
+		s.balanced()
+		s.counts(len(gone), int(keys)-len(gone))
+		for _, key := range []string{"long:list", "long:stream", "long:string"} {
+			if v := client.Get(t.Context(), key).Val(); v != "older" {
+				t.Errorf("%s was written over: %.20q", key, v)
+			}
+		}
+		if n := client.SCard(t.Context(), "long:set").Val(); n != 4000 {
+			t.Errorf("long:set has %d members", n)
+		}
+		noTemps(t, nodes)
+	})
 }
 
-var _ = fmt.Sprint
-var _ = strconv.Itoa
-var _ = strings.Repeat
-var _ = context.Background
-var _ = route.Slots
-var _ = rdbparse.Redis
+// TestRebuildOlder writes to a server that knows few of this machine's types.
+func TestRebuildOlder(t *testing.T) {
+	binary := filepath.Join(os.Getenv("SLOTFERRY_SERVERS"), "redis-6.0", "bin", "redis-server")
+	if _, err := os.Stat(binary); err != nil {
+		t.Skip("SLOTFERRY_SERVERS names no folder with redis-6.0")
+	}
+	nodes, source := sandboxtest.Cluster(t, sandbox.ClusterOptions{Options: sandbox.Options{Binary: binary}}), filled(t)
+	s := everyType(t, source, nodes, options(nodes))
+	n := s.c.Retries()
+	if n.Rebuilt == 0 || n.Rebuilt >= s.tracker.Totals().Written {
+		t.Errorf("%+v of %d keys", n, s.tracker.Totals().Written)
+	}
+}
+
+func TestStringBytes(t *testing.T) {
+	for _, tc := range []struct {
+		value string
+		want  int64
+	}{
+		{"\x05hello", 5},
+		{"\x41\x02", 258},
+		{"\x80\x00\x01\x00\x00", 65536},
+		{"\x81\x00\x00\x00\x01\x00\x00\x00\x00", 1 << 32},
+		{"\xc3\x05\x80\x00\x1f\xff\xff", 0x1fffff},
+		{"\xc3\x81\x00\x00\x00\x00\x00\x00\x00\x05\x81\x00\x00\x00\x01\x00\x00\x00\x00", 1 << 32},
+		{"\xc0\x01", 0}, // a number
+		{"\x81\x00", 0},
+		{"\xc3", 0},
+		{"", 0},
+	} {
+		for _, r := range []*record.Record{{Value: []byte(tc.value)}, {Large: io.NewSectionReader(strings.NewReader(tc.value), 0, int64(len(tc.value)))}} {
+			if got := stringBytes(r); got != tc.want {
+				t.Errorf("%q: %d, want %d", tc.value, got, tc.want)
+			}
+		}
+	}
+}
+
+func FuzzStringBytes(f *testing.F) {
+	f.Add([]byte("\xc3\x05\x80\x00\x1f\xff\xff"))
+	f.Add([]byte("\x81\xff\xff\xff\xff\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		if n := stringBytes(&record.Record{Value: value}); n < 0 {
+			t.Errorf("%q has %d bytes", value, n)
+		}
+	})
+}

@@ -22,6 +22,9 @@ func (c *Cluster) way(l *lane, r *record.Record, name []byte) (rebuild bool, rea
 	}
 	if bytes := r.Len() + footerBytes; bytes > min(c.opts.MaxBulk, c.opts.MaxCommand+footerBytes) {
 		if n := stringBytes(r); r.Type == stringType && n > c.opts.MaxBulk {
+			if bytes <= c.opts.MaxBulk { // compressed: RESTORE takes what APPEND does not
+				return false, ""
+			}
 			return false, c.tooLong(n)
 		}
 		c.tell("values longer than --max-command or proto-max-bulk-len are rebuilt with native commands, in parts", r.Type, name)

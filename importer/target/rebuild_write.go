@@ -38,9 +38,20 @@ func (b *rebuilder) write(ch *chunk, i int, name []byte, progress func(int64), e
 		return nil
 	case value.err != nil || ch.body != nil && ch.body.section != nil && value.ended && value.n < ch.body.section.Size():
 		return &bodyError{key: clone(x.key.of(ch.buf)), err: errors.Join(value.err, err)}
+	case errors.Is(err, rdbparse.ErrTooLong):
+		return &refusal{fmt.Sprintf("this %s has an element that is longer than the target takes in one word (proto-max-bulk-len %d) or --memory allows for: %v",
+			typeName(x.typ), b.cluster.opts.MaxBulk, unnamed(err)), true}
 	case errors.Is(err, commands.ErrUnsupported), errors.As(err, &damage), errors.Is(err, rdbparse.ErrTruncated):
 		reason, refused := b.lane.notTaken(x)
-		return &refusal{fmt.Sprintf("%s: %v", reason, err), refused || errors.Is(err, commands.ErrUnsupported)}
+		return &refusal{fmt.Sprintf("%s: %v", reason, unnamed(err)), refused || errors.Is(err, commands.ErrUnsupported)}
+	}
+	return err
+}
+
+// unnamed is an error without the name under which a value was to be built.
+func unnamed(err error) error {
+	if damage := (*rdbparse.Error)(nil); errors.As(err, &damage) {
+		damage.Key = nil
 	}
 	return err
 }
