@@ -46,7 +46,23 @@ func (f *fault) on(source string, short bool) bool {
 	if short && f.short != nil {
 		return slices.Contains(f.short, source)
 	}
-	return f.sources == nil || slices.Contains(f.sources, source)
+	return slices.Contains(f.of(), source)
+}
+
+// of is what the tool reads when it is made.
+func (f *fault) of() []string {
+	if f.sources == nil {
+		return sourceKinds
+	}
+	return f.sources
+}
+
+// times is how often it is made for each source.
+func (f *fault) times() int {
+	if f.runs == 0 {
+		return usualRuns
+	}
+	return f.runs
 }
 
 func (f *fault) replicas() int {

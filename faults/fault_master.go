@@ -31,6 +31,10 @@ var masterFaults = []*fault{
 		runs: 1, lasts: 120 * time.Second, from: 0.7, to: 0.8, strike: loseMaster, met: (*trial).lost,
 	},
 	{
+		name: "loss-while-gone", about: "the tool is killed, or ended by SIGTERM, and before it goes on, a master loses writes that it acknowledged",
+		from: early, to: 0.4, strike: loseWhileGone, met: (*trial).lost,
+	},
+	{
 		name: "master-restart", about: "a master is shut down and started again at once with its data, and stays a master",
 		strike: func(ctx context.Context, t *trial) error {
 			m, err := t.anyMaster(ctx)
@@ -143,6 +147,23 @@ func loseMaster(ctx context.Context, t *trial) error {
 		return err
 	}
 	return t.lose(ctx, master, replica, t.awhile(ctx))
+}
+
+func loseWhileGone(ctx context.Context, t *trial) error {
+	master, replica, err := t.pair(ctx)
+	if err != nil {
+		return err
+	}
+	kill := t.r.IntN(2) == 0
+	return t.lose(ctx, master, replica, func() error {
+		if err := t.awhile(ctx)(); err != nil {
+			return err
+		}
+		if kill {
+			return t.killTool(ctx)
+		}
+		return t.terminateTool(ctx)
+	})
 }
 
 // awhile waits for a second or two.

@@ -20,12 +20,7 @@ var toolFaults = []*fault{
 	{
 		name: "term", about: "SIGTERM to the tool, which must end with 75; the same command goes on",
 		runs: 10, lasts: 5 * time.Second, from: earliest, to: 0.7,
-		strike: func(ctx context.Context, t *trial) error {
-			if err := t.now.terminate(); err != nil {
-				return t.missedAt()
-			}
-			return t.wantExit(ctx, interrupted)
-		},
+		strike: func(ctx context.Context, t *trial) error { return t.terminateTool(ctx) },
 	},
 }
 
@@ -39,6 +34,14 @@ func (t *trial) killTool(ctx context.Context) error {
 	}
 	_, err := t.ended(ctx)
 	return err
+}
+
+// terminateTool ends the tool as an operator does.
+func (t *trial) terminateTool(ctx context.Context) error {
+	if err := t.now.terminate(); err != nil {
+		return t.missedAt()
+	}
+	return t.wantExit(ctx, interrupted)
 }
 
 func killOften(ctx context.Context, t *trial) error {

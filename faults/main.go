@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -41,7 +42,7 @@ func main() {
 	}
 	if o.list {
 		for _, f := range faults {
-			fmt.Printf("%-18s %s\n", f.name, f.about)
+			fmt.Printf("%-18s %3d × %s\n                         %s\n", f.name, f.times(), strings.Join(f.of(), ", "), f.about)
 		}
 		return
 	}

@@ -81,9 +81,11 @@ func (r *rig) prepare(ctx context.Context, replicas int) error {
 		return fmt.Errorf("putting the source right: %w", err)
 	}
 	if r.cluster != nil && !r.worn && r.replicas == replicas {
-		if err := r.empty(ctx); err == nil || ctx.Err() != nil {
+		err := r.empty(ctx)
+		if err == nil || ctx.Err() != nil {
 			return err
 		}
+		say("taking another cluster, as this one can't be emptied: %v", err)
 	}
 	if r.cluster != nil {
 		r.cluster.Stop()

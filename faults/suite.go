@@ -85,10 +85,7 @@ func (s *suite) runs(ctx context.Context, f *fault, source string) error {
 	defer func() { r.took = time.Since(begun) }()
 	runs := s.options.runs
 	if runs == 0 {
-		runs = f.runs
-	}
-	if runs == 0 {
-		runs = usualRuns
+		runs = f.times()
 	}
 	var failed error
 	for number := s.options.first; number < s.options.first+runs && ctx.Err() == nil; number++ {

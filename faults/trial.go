@@ -154,10 +154,11 @@ func (t *trial) reach(ctx context.Context) error {
 	return t.hit()
 }
 
-// hit notes how far the import is, which must be its middle.
+// hit notes how far the import is, which must be its middle. The tool may only
+// have ended because it was made to.
 func (t *trial) hit() error {
 	t.at = t.share()
-	if t.at < earliest || t.at > tooLate || !t.now.killed && !t.now.running() {
+	if t.at < earliest || t.at > tooLate || !t.now.killed && !t.now.looked && !t.now.running() {
 		return t.missedAt()
 	}
 	return nil
