@@ -58,38 +58,16 @@ func (m *matrix) try(ctx context.Context, s *source, t *target) (*pair, error) {
 	return p, nil
 }
 
+// carry imports once and checks everything.
 func (m *matrix) carry(ctx context.Context, p *pair, s *source, t *target, via string) error {
-	from := s.file
-	if via == viaScan {
-		from = s.server.URL()
-	}
 	if err := t.empty(ctx); err != nil {
 		return err
 	}
-	said, err := carry(ctx, m.tool, from, t.cluster.Seeds())
-	var more []string
-	if err == nil && len(said.blockers) == 1 && said.blockers[0].Code == "functions" {
-		// A target without functions is refused before the first write, unless
-		// they may be left out.
-		if err := p.blocked(ctx, said, s, t, via); err != nil {
-			return err
-		}
-		more = append(more, "--on-unsupported", "skip")
-		said, err = carry(ctx, m.tool, from, t.cluster.Seeds(), more...)
-	}
-	if log := t.ended(); err == nil && log != "" {
-		// A module's value ends old servers that lack the module.
-		p.problem(via, "a master ended during the import: %s", log)
-		p.cell("vectors", via).ways[fatal]++
-		if err := t.restart(ctx, m.dir); err != nil {
-			return err
-		}
-		said, err = carry(ctx, m.tool, from, t.cluster.Seeds(), append(more, "--exclude", "vectors:*")...)
-	}
+	said, err := m.run(ctx, p, s, t, via)
 	if err != nil {
 		return err
 	}
-	if said.exit != 0 && said.exit != exitFailed { // there is no account to check
+	if !said.toItsEnd() { // there is no account to check
 		p.problem(via, "exit code %d: %v %s", said.exit, said.blockers, said.account.Error)
 		for _, k := range kinds {
 			p.cell(k.name, via).ways[undone]++
@@ -121,6 +99,38 @@ func (m *matrix) carry(ctx context.Context, p *pair, s *source, t *target, via s
 	return nil
 }
 
+// run imports, and again without what stood in the way.
+func (m *matrix) run(ctx context.Context, p *pair, s *source, t *target, via string) (told, error) {
+	from := s.file
+	if via == viaScan {
+		from = s.server.URL()
+	}
+	said, err := carry(ctx, m.tool, from, t.cluster.Seeds())
+	var more []string
+	if err == nil && len(said.blockers) == 1 && said.blockers[0].Code == "functions" {
+		// A target without functions is refused before the first write, unless
+		// they may be left out.
+		if err := p.blocked(ctx, said, s, t, via); err != nil {
+			return said, err
+		}
+		more = append(more, "--on-unsupported", "skip")
+		said, err = carry(ctx, m.tool, from, t.cluster.Seeds(), more...)
+	}
+	if log := t.ended(); err == nil && (log != "" || !said.toItsEnd()) {
+		// A module's value can end or block servers that don't know its encoding.
+		p.problem(via, "the import could not go on, exit code %d: %v %s", said.exit, said.blockers, said.account.Error)
+		if log != "" {
+			p.problem(via, "a master ended during the import: %s", log)
+		}
+		p.cell("vectors", via).ways[fatal]++
+		if err := t.restart(ctx, m.dir); err != nil {
+			return said, err
+		}
+		said, err = carry(ctx, m.tool, from, t.cluster.Seeds(), append(more, "--exclude", "vectors:*")...)
+	}
+	return said, err
+}
+
 // blocked checks that a refused import wrote nothing.
 func (p *pair) blocked(ctx context.Context, said told, s *source, t *target, via string) error {
 	there, err := t.contents(ctx)
@@ -136,11 +146,8 @@ func (p *pair) blocked(ctx context.Context, said told, s *source, t *target, via
 	return nil
 }
 
-// Exit codes of the tool: keys failed, nothing was written.
-const (
-	exitFailed  = 1
-	exitBlocked = 4
-)
+// exitBlocked is the tool's exit code when nothing was written.
+const exitBlocked = 4
 
 // checkKeys compares every key of the source with what is there.
 func (p *pair) checkKeys(s *source, via string, said told, seen map[string]*sight, there found) {

@@ -106,7 +106,7 @@ func (t *target) busy(ctx context.Context) (what [masters]string, err error) {
 		slow, err := c.SlowLogGet(ctx, -1).Result()
 		for _, s := range slow {
 			if s.Duration > busyTooLong {
-				what[i] += fmt.Sprintf("%s for %.60q; ", s.Duration.Round(100*time.Millisecond), s.Args)
+				what[i] += fmt.Sprintf("%s for %q; ", s.Duration.Round(100*time.Millisecond), s.Args[:min(2, len(s.Args))])
 			}
 		}
 		return err

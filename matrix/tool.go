@@ -37,6 +37,10 @@ type told struct {
 	stderr   string
 }
 
+// toItsEnd reports whether the import has tried every key: it is done, or some
+// keys failed.
+func (t told) toItsEnd() bool { return t.exit == 0 || t.exit == 1 }
+
 // account is the part of the summary that is checked.
 type account struct {
 	Read, Written, Skipped, Expired, Filtered, Failed int64

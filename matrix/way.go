@@ -9,7 +9,7 @@ const (
 	rebuilt  way = "rebuilt" // by commands
 	refused  way = "refused" // named, and why
 	lost     way = "LOST"    // not there, and not named
-	fatal    way = "ENDS THE SERVER"
+	fatal    way = "STOPS THE IMPORT"
 	undone   way = "NOT FINISHED"
 )
 
