@@ -7,6 +7,7 @@ package configs
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -59,6 +60,9 @@ type Import struct {
 	Resume
 	DryRun bool   // a plan instead
 	Verify Rounds // at the end, when Rounds.Count is not 0
+	// WaitReplicas is how many replicas of each master must have what a checkpoint
+	// says was written; 0 for none.
+	WaitReplicas int
 }
 
 // Plan is all that a plan needs to know.
@@ -132,6 +136,7 @@ func LoadImport(fs *pflag.FlagSet, env Environment) (*Import, error) {
 	v := newValues(fs, env)
 	c := &Import{Common: v.common(needTarget), Policy: v.policy(), DryRun: v.boolean("dry-run")}
 	c.Resume = v.resume(c.Common, "")
+	c.WaitReplicas = v.replicas()
 	rounds := v.rounds()
 	if v.boolean("verify") {
 		c.Verify = rounds
@@ -219,6 +224,15 @@ func (v *values) resume(c Common, suffix string) Resume {
 	r := Resume{Job: v.job(c.Source, c.Target, suffix), Restart: v.boolean("restart")}
 	r.Checkpoint = v.checkpoint(r.Job)
 	return r
+}
+
+// replicas reads how many replicas a checkpoint waits for.
+func (v *values) replicas() int {
+	const most = 100
+	if strings.TrimSpace(v.text("wait-replicas")) == "0" {
+		return 0
+	}
+	return v.count("wait-replicas", most)
 }
 
 func (v *values) rounds() Rounds {

@@ -116,6 +116,7 @@ var settings = []setting{
 
 	{name: "checkpoint", group: groupCheckpoint, of: ImportCommand | VerifyCommand, usage: "where progress is kept: `DIR` (default .slotferry/JOB), target for the cluster itself, or none"},
 	{name: "job", group: groupCheckpoint, of: ImportCommand | VerifyCommand, usage: "`NAME` of this import (default made from source and target)"},
+	{name: "wait-replicas", group: groupCheckpoint, of: ImportCommand, preset: "0", usage: "let the checkpoint hold only what `N` replicas of each master have, too; 0 does not wait for them"},
 	{name: "restart", group: groupCheckpoint, kind: kindBool, of: ImportCommand | VerifyCommand, usage: "forget the checkpoint and begin again"},
 
 	{name: "output", group: groupOutput, preset: "auto", values: []string{"auto", "text", "json"}, usage: "`HOW` to report: text, json (one object a line), or auto: live progress on a terminal, else text"},

@@ -161,6 +161,8 @@ func TestAmounts(t *testing.T) {
 		{"--rate-keys=2.5e3", 2500, func(c *Import) int64 { return int64(c.RateKeys) }},
 		{"--retry-for=0", 0, func(c *Import) int64 { return int64(c.RetryFor) }},
 		{"--retry-for=1h30m", int64(90 * time.Minute), func(c *Import) int64 { return int64(c.RetryFor) }},
+		{"--wait-replicas=0", 0, func(c *Import) int64 { return int64(c.WaitReplicas) }},
+		{"--wait-replicas=2", 2, func(c *Import) int64 { return int64(c.WaitReplicas) }},
 		{"--scan-count=7", 7, func(c *Import) int64 { return int64(c.ScanCount) }},
 	} {
 		if got := tc.get(mustLoad(t, tc.flag)); got != tc.want {
@@ -188,6 +190,8 @@ func TestWrongValues(t *testing.T) {
 		{"--rate-keys=Inf", "is no rate"},
 		{"--rate-keys=1e999", "is no rate"},
 		{"--rate-keys=many", "is no rate"},
+		{"--wait-replicas=-1", "from 1 to"},
+		{"--wait-replicas=101", "from 1 to"},
 		{"--scan-count=0", "from 1 to"},
 		{"--scan-count=1.5", "from 1 to"},
 		{"--scan-count=99999999999999999999", "from 1 to"},

@@ -83,7 +83,11 @@ type Options struct {
 
 	Replay     time.Duration // how far to go back when a master was replaced or restarted; 1 min
 	WatchEvery time.Duration // between looks whether one was; 2 s
-	RetryFor   time.Duration // how long a master may be silent at the end; 5 min
+	RetryFor   time.Duration // how long a master may be silent at the end, and replicas be behind; 5 min
+
+	// WaitReplicas is how many replicas of each master must have what a checkpoint
+	// says was written; none.
+	WaitReplicas int
 
 	StandstillAfter time.Duration    // without progress, before it is told; 30 s
 	Standstill      func(Standstill) // told beside the log, never twice at a time; none
@@ -119,7 +123,9 @@ type Job struct {
 	offset  atomic.Int64 // of the last mark, in a file
 	phase   atomic.Pointer[string]
 
-	pulse     pulse.Pulse // of what the job itself waits for
+	replicas  replicas
+	last      *checkpoint.State // of the last checkpoint, at the end
+	pulse     pulse.Pulse       // of what the job itself waits for
 	comparing atomic.Pointer[verify.Comparer]
 	limited   atomic.Bool   // --rate-keys or --rate-bytes makes it wait
 	rest      time.Duration // between rounds of a verification
@@ -228,6 +234,7 @@ func (j *Job) begin(ctx context.Context) error {
 		return &preflight.Error{Blockers: f}
 	}
 	j.tracker.Store(checkpoint.NewTracker(j.saved.State))
+	j.replicas.reset(j.saved.State)
 	j.offset.Store(j.saved.State.Position.Offset)
 	return nil
 }
@@ -316,6 +323,8 @@ func (j *Job) keepSaving(ctx context.Context, answered <-chan struct{}) error {
 			good = time.Now()
 		case ctx.Err() != nil:
 			return nil
+		case errors.Is(err, record.ErrPatience):
+			return err
 		case errors.Is(err, checkpoint.ErrLost), time.Since(good) > j.opts.SavePatient:
 			return fmt.Errorf("%w: the checkpoint can't be saved: %w", record.ErrPatience, err)
 		default:
@@ -329,6 +338,12 @@ func (j *Job) saveProgress(ctx context.Context) error {
 	j.saving.Lock()
 	defer j.saving.Unlock()
 	state := j.tracker.Load().Safe()
+	if j.opts.WaitReplicas > 0 {
+		var err error
+		if state, err = j.replicated(ctx, state); err != nil {
+			return err
+		}
+	}
 	j.trail.Add(time.Now(), state)
 	return j.save(ctx, state)
 }
@@ -362,9 +377,11 @@ func (j *Job) finish(ctx context.Context, err error) error {
 		case counts.Failed > 0:
 			err = fmt.Errorf("%w: %d of %d", ErrFailedKeys, counts.Failed, counts.Read)
 		}
-		j.saved.Done = err == nil || errors.Is(err, ErrFailedKeys)
 	}
-	if saveErr := j.save(context.WithoutCancel(ctx), t.Safe()); saveErr != nil {
+	last, err := j.lastState(ctx, err)
+	j.saved.Done = err == nil || errors.Is(err, ErrFailedKeys)
+	j.last = &last
+	if saveErr := j.save(context.WithoutCancel(ctx), last); saveErr != nil {
 		err = errors.Join(err, fmt.Errorf("%w: the last checkpoint can't be saved: %w", record.ErrPatience, saveErr))
 	}
 	return err

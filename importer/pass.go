@@ -126,6 +126,7 @@ func (j *Job) goBack(ctx context.Context) error {
 		zap.Int64("from_key", state.Counts.Read), zap.Duration("back_by_at_most", j.opts.Replay))
 	j.tracker.Store(checkpoint.NewTracker(state))
 	j.trail.Reset(state)
+	j.replicas.reset(state)
 	j.offset.Store(state.Position.Offset)
 	if len(lives) > 0 {
 		j.lives.Store(&lives)

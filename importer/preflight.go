@@ -47,6 +47,9 @@ func (j *Job) preflight(ctx context.Context) error {
 	}
 	if targetWell && !j.verifying {
 		j.checkTarget(&found)
+		if n := j.opts.WaitReplicas; n > 0 {
+			found = append(found, j.opts.Target.FewReplicas(ctx, n)...)
+		}
 	}
 	if sourceWell && targetWell && !j.verifying {
 		j.checkTogether(&found)

@@ -50,6 +50,9 @@ func (j *Job) summary(err error) Summary {
 	s.Counts = t.Totals()
 	if s.Status == Interrupted || !s.Balanced() {
 		s.Counts = t.Safe().Counts
+		if j.last != nil {
+			s.Counts = j.last.Counts
+		}
 	}
 	s.Failures = t.Failures()
 	s.Retries = j.opts.Target.Retries()

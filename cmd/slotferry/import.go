@@ -72,7 +72,7 @@ func runImport(ctx context.Context, c *configs.Import, stdin io.Reader, stdout i
 		Job: c.Job, Source: source, Target: cluster, Choice: keys, OnExists: importer.OnExists(c.OnExists),
 		SkipUnsupported: c.OnUnsupported == "skip",
 		OpenStore:       openStore(c.Resume, cluster), Restart: c.Restart, SavePatient: savePatience(c.Resume, c.RetryFor),
-		RetryFor: max(c.RetryFor, time.Nanosecond),
+		RetryFor: max(c.RetryFor, time.Nanosecond), WaitReplicas: c.WaitReplicas,
 		RateKeys: c.RateKeys, RateBytes: c.RateBytes,
 		Log: out.log, Notify: out.warnings, Foresee: out.foreseen, Standstill: out.standstill,
 	})
