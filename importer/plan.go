@@ -108,7 +108,7 @@ type counting struct {
 	maxBulk  int64
 	inParts  int64 // longer ones are rebuilt in parts, where that can be done
 	live     bool  // the source hands on long values in parts
-	named    bool // what is measured includes the name
+	named    bool  // what is measured includes the name
 	seconds  float64
 
 	names      *choice.Collisions

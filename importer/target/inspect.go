@@ -184,7 +184,7 @@ func (c *Cluster) RebuildRights(ctx context.Context) (found preflight.Findings) 
 	for _, m := range c.Table().Masters() {
 		denied, _, err := preflight.Denied(ctx, c.client(m.Addr), probes)
 		if err == nil && len(denied) > 0 {
-			found.Warn("rebuild_rights", "ACL SETUSER <user> ~* "+rebuildRights+", on every node; without them the import stops at the first such value",
+			found.Warn("rebuild_rights", "ACL SETUSER <user> ~* "+c.rebuildRights()+", on every node; without them the import stops at the first such value",
 				"some values will be rebuilt with native commands, but the user may not run %s on %s", strings.Join(denied, ", "), m.Addr)
 			break
 		}

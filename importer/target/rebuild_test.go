@@ -126,6 +126,15 @@ func TestRebuildAll(t *testing.T) {
 	keys := source.DBSize(t.Context()).Val()
 	o := options(nodes)
 	o.MaxCommand = 1
+	needs := prepare(t, nodes, o).c.rebuildRights()
+	for _, n := range nodes.Nodes {
+		rule := []any{"ACL", "SETUSER", "ferry", "on", ">secret", "~*"}
+		for _, right := range strings.Fields("+restore " + topologyRights + " " + needs) {
+			rule = append(rule, right)
+		}
+		do(t, n, rule...)
+	}
+	o.Endpoint.Username, o.Endpoint.Password = "ferry", "secret"
 	s := everyType(t, source, nodes, o)
 	if n := s.c.Retries().Rebuilt; n != keys {
 		t.Errorf("%d of %d values were rebuilt", n, keys)

@@ -179,3 +179,6 @@ func (t *talk) pass(h resp.Head, depth int) error {
 type replyError struct{ line string }
 
 func (e *replyError) Error() string { return e.line }
+
+// RedisError makes it a redis.Error.
+func (e *replyError) RedisError() {}

@@ -63,7 +63,7 @@ func (c *Cluster) Sweep(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.Is(err, ErrDenied):
-			c.log.Warn("temporary keys of an earlier run are not looked for", zap.Error(err))
+			c.log.Info("temporary keys of an earlier run are not looked for: the user may not make any", zap.Error(err))
 			return nil
 		case len(rest) == 0:
 			return nil
@@ -143,11 +143,22 @@ func (c *Cluster) unlinkOn(ctx context.Context, addr string, slots []uint16, tim
 func (c *Cluster) denied(addr string, err error) error {
 	var said *replyError
 	if errors.As(err, &said) && classify([]byte(said.line)) == forbidden {
-		return fmt.Errorf("%w: %s answered %q; values that are rebuilt need %s on ~*, on every node", ErrDenied, addr, said.line, rebuildRights)
+		return fmt.Errorf("%w: %s answered %q; values that are rebuilt need %s on ~*, on every node", ErrDenied, addr, said.line, c.rebuildRights())
 	}
 	return err
 }
 
-// rebuildRights are the commands with which values are rebuilt.
-const rebuildRights = "+multi +exec +unlink +rename +renamenx +pexpire +pexpireat +persist +pttl +set +append +rpush +sadd +zadd +hset +hpexpireat " +
-	"+xadd +xdel +xsetid +xgroup|create +xgroup|createconsumer +xclaim"
+// rebuildRights are the commands with which values are rebuilt. A server refuses
+// a rule with commands that it does not know.
+func (c *Cluster) rebuildRights() string {
+	rights := "+multi +exec +exists +unlink +rename +renamenx +pexpire +pexpireat +persist +pttl +set +append +rpush +sadd +zadd +hset +hdel " +
+		"+xadd +xdel +xtrim +xsetid +xgroup +xclaim +xreadgroup"
+	target := c.commandOptions().Target
+	if target.FieldExpiry {
+		rights += " +hpexpireat"
+	}
+	if target.Idempotence {
+		rights += " +xcfgset +xidmprecord"
+	}
+	return rights
+}

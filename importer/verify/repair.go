@@ -8,6 +8,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/importer/route"
+	"github.com/slotferry/slotferry/importer/target"
 	"github.com/slotferry/slotferry/rdbparse"
 )
 
@@ -59,12 +62,28 @@ func (c *Comparer) restore(ctx context.Context, l *look) (verdict, error) {
 	if version == 0 {
 		version = e.version
 	}
+	name := l.ch.name(e)
+	rebuild := func() (verdict, error) {
+		r := &record.Record{Key: name, Type: e.typ, Value: body, Owned: true, Version: version, ExpireAt: e.expireAt}
+		err := c.opts.Target.Rebuild(ctx, r, name, route.Slot(name))
+		if errors.Is(err, target.ErrNotRebuilt) {
+			return verdict{outcome: skip, detail: err.Error()}, nil
+		}
+		return c.reply(err)
+	}
+	if bytes := int64(len(body)); bytes > min(c.opts.Target.MaxCommand(), c.opts.Target.MaxBulk()-1-footerBytes) {
+		return rebuild()
+	}
 	payload := rdbparse.AppendPayload(make([]byte, 0, len(body)+1+footerBytes), e.typ, body, version)
-	words := []any{"RESTORE", l.ch.name(e), e.expireAt, payload, "REPLACE"}
+	words := []any{"RESTORE", name, e.expireAt, payload, "REPLACE"}
 	if e.expireAt != 0 {
 		words = append(words, "ABSTTL")
 	}
-	return c.reply(c.client.Do(ctx, words...).Err())
+	err = c.client.Do(ctx, words...).Err()
+	if err != nil && target.Refuses(err.Error()) {
+		return rebuild()
+	}
+	return c.reply(err)
 }
 
 // reply judges how the target answered a command through go-redis: not at all

@@ -37,6 +37,24 @@ func TestRepair(t *testing.T) {
 			x.compare().finds(nil)
 		})
 	}
+	t.Run("rebuilt with native commands", func(t *testing.T) {
+		own := *s
+		own.t = t
+		own.on("FLUSHALL")
+		own.everywhere("FLUSHALL")
+		for i := range 100 {
+			own.on("RPUSH", "list:"+strconv.Itoa(i), "a", "b", i)
+			own.on("HSET", "hash:"+strconv.Itoa(i), "a", i)
+		}
+		own.on("SET", "string", "x", "PXAT", "4102444812345")
+		x := comparison{sides: &own, options: verify.Options{Repair: true}}
+		x.target.MaxCommand = 1
+		if n := x.compare().c.Counts(); n.Repaired != 201 || n.Differences() != 0 {
+			t.Errorf("%+v, want 201 repaired", n)
+		}
+		x.options.Repair = false
+		x.compare().finds(nil)
+	})
 	t.Run("refused", func(t *testing.T) {
 		own := *s
 		own.t = t
