@@ -102,9 +102,9 @@ func (v *values) passwordFile(side, path string) string {
 // that can't be told.
 var userinfo = regexp.MustCompile(`(?s)://.*@`)
 
-// masked takes user and password out of an address that was given where
+// Masked takes user and password out of an address that was given where
 // something else belongs, and is quoted in an error.
-func masked(text string) string { return userinfo.ReplaceAllString(text, "://…@") }
+func Masked(text string) string { return userinfo.ReplaceAllString(text, "://…@") }
 
 func readPassword(path string) (string, error) {
 	content, err := readLimited(path, maxPasswordBytes)

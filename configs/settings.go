@@ -129,7 +129,7 @@ func (v *values) wrong(name, format string, args ...any) {
 }
 
 func (v *values) wrongAt(where, format string, args ...any) {
-	e := UsageError{Where: masked(where), Message: masked(fmt.Sprintf(format, args...))}
+	e := UsageError{Where: Masked(where), Message: Masked(fmt.Sprintf(format, args...))}
 	// A setting may be looked at more than once.
 	if !slices.ContainsFunc(v.errs, func(old error) bool { return *old.(*UsageError) == e }) {
 		v.errs = append(v.errs, &e)

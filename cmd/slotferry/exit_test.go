@@ -158,7 +158,8 @@ func TestExitCodes(t *testing.T) {
 
 		{name: "unknown command", args: []string{"imprt"}, code: 2, says: []string{`"imprt"`}, remedy: "--help"},
 		{name: "unknown flag", args: usage("--on-exist", "skip"), code: 2, says: []string{"--on-exist"}, remedy: "import --help"},
-		{name: "a word too many", args: usage("now"), code: 2, says: []string{`"now"`}, remedy: "import --help"},
+		{name: "a word too many", args: usage("now"), code: 2, says: []string{"a word of 3 letters"}, remedy: "import --help"},
+		{name: "an address for a command", args: []string{"redis://me:secret@host"}, code: 2, says: []string{`"redis://…@host"`}, remedy: "--help"},
 		{name: "nothing", args: []string{"import"}, code: 2, says: []string{"--source", "--target"}, remedy: "name nodes of the cluster"},
 		{name: "rate-bytes nonsense", args: usage("--rate-bytes", "fast"), code: 2, says: []string{"--rate-bytes"}, remedy: "such as"},
 		{name: "rate-bytes negative", args: usage("--rate-bytes", "-5MiB"), code: 2, says: []string{"--rate-bytes"}, remedy: "such as"},

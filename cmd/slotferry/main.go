@@ -39,6 +39,7 @@ func run() int {
 	err := rootCommand().ExecuteContext(ctx)
 	var told *toldError
 	if err != nil && !errors.As(err, &told) {
+		err = &maskedError{err}
 		fmt.Fprintln(os.Stderr, "slotferry:", err)
 		endInVain(os.Stdout, os.Args[1:], err)
 	}
@@ -49,6 +50,13 @@ func run() int {
 type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
+
+// maskedError is an error without the passwords of misplaced addresses: what
+// the command line can't make sense of is quoted.
+type maskedError struct{ err error }
+
+func (e *maskedError) Error() string { return configs.Masked(e.err.Error()) }
+func (e *maskedError) Unwrap() error { return e.err }
 
 // toldError is an error that the operator has been told already.
 type toldError struct{ err error }
@@ -111,7 +119,8 @@ The source is never changed.`,
 // noArgs refuses words that are no flags.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return &usageError{fmt.Errorf("%q is not a flag (see %s --help)", args[0], cmd.CommandPath())}
+		// It is not quoted: it may be a password that was to be asked for.
+		return &usageError{fmt.Errorf("a word of %d letters belongs to no flag; it is not shown, as it may be a secret (see %s --help)", len(args[0]), cmd.CommandPath())}
 	}
 	return nil
 }

@@ -118,6 +118,9 @@ func writePlan(c *configs.Plan, p *report.Plan, stdout io.Writer) (err error) {
 	if c.Out == "" {
 		return formatPlan(c.Format, p, stdout)
 	}
+	if info, err := os.Stat(c.Out); err == nil && !info.Mode().IsRegular() {
+		return writeDevice(c, p)
+	}
 	f, err := os.CreateTemp(filepath.Dir(c.Out), ".slotferry-plan-")
 	if err != nil {
 		return fmt.Errorf("--out: %w", err)
@@ -143,6 +146,16 @@ func writePlan(c *configs.Plan, p *report.Plan, stdout io.Writer) (err error) {
 	}
 	fmt.Fprintf(stdout, "%s\nThe plan is in %s.\n", verdict(p), c.Out)
 	return nil
+}
+
+// writeDevice writes into what is no file, such as a pipe or /dev/null: nothing
+// may be renamed over that.
+func writeDevice(c *configs.Plan, p *report.Plan) error {
+	f, err := os.OpenFile(c.Out, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	return errors.Join(formatPlan(c.Format, p, f), f.Close())
 }
 
 func verdict(p *report.Plan) string {

@@ -45,6 +45,10 @@ func TestPlan(t *testing.T) {
 		t.Errorf("the page has %d bytes, %v", len(page), err)
 	}
 	slotferry(t, dir, "plan", "--source", file, "--out", filepath.Join(dir, "no/such/folder")).want(t, 1, "--out")
+	slotferry(t, dir, "plan", "--source", file, "--out", os.DevNull).want(t, 0)
+	if info, err := os.Stat(os.DevNull); err != nil || info.Mode().IsRegular() {
+		t.Fatalf("a file is where the null device was: %v, %v", info, err)
+	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".slotferry*")); left != nil || c.keys(t) != 0 {
 		t.Errorf("%v is left behind, and %d keys are in the target", left, c.keys(t))
 	}
