@@ -19,7 +19,7 @@ var networkFaults = []*fault{
 	},
 	{
 		name: "cut-reply", about: "connections to the masters are cut after a random number of bytes received, in the middle of answers to commands that were carried out",
-		short: []string{fromRDB}, before: behindCutter(limits{down: 6 << 10}), from: early, to: 0.4, strike: cutConnections,
+		before: behindCutter(limits{down: 6 << 10}), from: early, to: 0.4, strike: cutConnections,
 		met: func(t *trial) bool { return t.retries.Lost > 0 },
 	},
 }
