@@ -209,12 +209,13 @@ func (m *matrix) writeAgain(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, `## What was checked
 
-In %d imports %d keys were read and %d written. Each that was written was there with the same type, value and
-expiry, each that was not was named, and read = written + skipped + expired + filtered + failed held for each import.
+In %d imports %d keys were read and %d written. Unless this page has a part "What is wrong", each key that was written
+was there with the same type, value and expiry, each that was not was named, and read = written + skipped + expired +
+filtered + failed held for each import. What a rebuilt value is said to lose is left out of the comparison.
 How a value came over is what the masters saw (MONITOR), not what the import said. Three things can't be told:
 
-- Redis 6.0 doesn't say when a key expires, only how long it has still to live: read by SCAN from there, an expiry
-  is exact to a few milliseconds, from its file to the millisecond.
+- Redis 6.0 doesn't say when a key expires, only how long it has still to live. Expiries are checked to the millisecond,
+  but only to half a second in a target of 6.0 or by SCAN from a source of 6.0, and to a second with both.
 - What only one of both servers keeps of a stream is not compared, such as the highest deleted ID.
 - Of a vector set, the members and their vectors are compared, not the graph that connects them.
 
