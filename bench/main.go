@@ -122,6 +122,11 @@ func (b *bench) all(ctx context.Context, r *report) (err error) {
 			return fmt.Errorf("limits: %w", err)
 		}
 	}
+	if slices.Contains(parts, partHuge) {
+		if r.huge, err = b.measureHuge(ctx); err != nil {
+			return fmt.Errorf("huge values: %w", err)
+		}
+	}
 	if slices.Contains(parts, partGrowth) {
 		b.target.cluster.Stop() // each point starts its own
 		if r.growth, err = b.measureGrowth(ctx); err != nil {

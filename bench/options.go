@@ -17,11 +17,12 @@ const (
 	partMicro  = "micro"
 	partGrowth = "growth"
 	partLimits = "limits"
+	partHuge   = "huge"
 )
 
 var (
 	usualParts = []string{partImport, partCLI, partDelay, partLimits, partMicro}
-	allParts   = append(usualParts[:len(usualParts):len(usualParts)], partGrowth)
+	allParts   = append(usualParts[:len(usualParts):len(usualParts)], partGrowth, partHuge)
 	setNames   = func() (names []string) {
 		for _, s := range dataSets {
 			names = append(names, s.name)
@@ -35,6 +36,7 @@ const (
 	shortKeys   = 10_000
 	resultsFile = "bench/RESULTS.md"
 	growthFile  = "bench/GROWTH.md"
+	hugeFile    = "bench/HUGE.md"
 )
 
 // options are the flags.
@@ -43,7 +45,7 @@ type options struct {
 	resumeKeys           int
 	parts, sets, sources []string
 	out, dir             string
-	growth, short        bool
+	growth, huge, short  bool
 }
 
 // parse reads the flags; what is wrong with them is on the error.
@@ -59,6 +61,7 @@ func parse(args []string, usage io.Writer) (options, error) {
 	f.StringVar(&sets, "set", strings.Join(setNames, ","), "data sets: mixed (all types), small (strings of 64 bytes), big (values of 1 to 64 MiB)")
 	f.StringVar(&sources, "sources", strings.Join(sourceNames, ","), "what the tool reads: rdb (a file), scan (the live server)")
 	f.BoolVar(&o.growth, "growth", false, fmt.Sprintf("measure instead what more keys (%s) and more masters cost, once each; the report is %s", pointsText(), growthFile))
+	f.BoolVar(&o.huge, "huge", false, fmt.Sprintf("import instead one huge value after the other; the report is %s", hugeFile))
 	f.IntVar(&o.resumeKeys, "resume-keys", 0, "with the part limits: resume an import of so many keys, too; such as 5000000")
 	f.StringVar(&o.out, "out", "", fmt.Sprintf("`file` for the report (default %s)", resultsFile))
 	f.StringVar(&o.dir, "dir", "", "`folder` for temporary data, several times the data set (default the system's)")
@@ -72,11 +75,16 @@ func parse(args []string, usage io.Writer) (options, error) {
 		o.keys, o.pairs, o.parts = shortKeys, 1, allParts
 	case o.growth:
 		o.pairs, o.parts = 1, []string{partGrowth}
+	case o.huge:
+		o.pairs, o.parts = 1, []string{partHuge}
 	}
 	if o.out == "" {
 		o.out = resultsFile
 		if o.growth {
 			o.out = growthFile
+		}
+		if o.huge {
+			o.out = hugeFile
 		}
 	}
 	return o, o.check(f.Args())
@@ -106,6 +114,9 @@ func (o options) check(rest []string) error {
 func (o options) command() string {
 	if o.growth {
 		return fmt.Sprintf("go run ./bench --growth --sources %s", strings.Join(o.sources, ","))
+	}
+	if o.huge {
+		return fmt.Sprintf("go run ./bench --huge --sources %s", strings.Join(o.sources, ","))
 	}
 	text := fmt.Sprintf("go run ./bench --keys %d --pairs %d --masters %d --parts %s --set %s --sources %s",
 		o.keys, o.pairs, o.masters, strings.Join(o.parts, ","), strings.Join(o.sets, ","), strings.Join(o.sources, ","))

@@ -15,6 +15,7 @@ type report struct {
 	delay       *delayResult
 	limits      *limitsResult
 	growth      []setResult
+	huge        []hugeResult
 	micro       []microResult
 	took        time.Duration
 }
@@ -25,6 +26,9 @@ func (r report) markdown() string {
 	title := "How fast"
 	if r.options.growth {
 		title = "What more keys and more masters cost"
+	}
+	if r.options.huge {
+		title = "Values that do not fit into memory"
 	}
 	fmt.Fprintf(&b, "# %s\n\n", title)
 	b.WriteString("Made by `bench`; don't edit. Everything ran on one machine: source, masters, sender. The **ceiling** is the\n" +
@@ -46,6 +50,9 @@ func (r report) markdown() string {
 	}
 	if r.limits != nil {
 		r.limits.write(&b)
+	}
+	if r.huge != nil {
+		writeHuge(&b, r.huge)
 	}
 	if r.growth != nil {
 		writeGrowth(&b, r.growth)

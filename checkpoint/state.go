@@ -43,9 +43,12 @@ type Checkpoint struct {
 	State   State `json:"state"`
 	// Trail is where the job stood a while before, and Lives are the run IDs of
 	// the masters it wrote to, by address: if one of them has changed, the next
-	// run begins there.
-	Trail State             `json:"trail"`
-	Lives map[string]string `json:"lives,omitempty"`
+	// run begins there. If slots went from one master to another shortly before
+	// (at Moved; Division tells how they are divided), it begins anew.
+	Trail    State             `json:"trail"`
+	Lives    map[string]string `json:"lives,omitempty"`
+	Division uint64            `json:"division,omitempty"`
+	Moved    time.Time         `json:"moved,omitzero"`
 }
 
 // Identity says which source or target a checkpoint is about.

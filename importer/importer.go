@@ -114,7 +114,7 @@ type Job struct {
 	saved      checkpoint.Checkpoint // what the store holds, or would
 	resumed    bool
 	unfinished bool                              // an earlier run of the job was not finished, resumed or not
-	lives      atomic.Pointer[map[string]string] // run IDs of the masters that are written to, by address
+	masters    atomic.Pointer[masters]
 	trail      *checkpoint.Trail
 	saving     sync.Mutex // held while a checkpoint is made and saved, and while the job goes back
 
@@ -224,7 +224,7 @@ func (j *Job) begin(ctx context.Context) error {
 	if db := j.saved.PlainDB; db != nil {
 		j.plainDB.Store(int64(*db))
 	}
-	j.remember()
+	j.remember(ctx)
 	if err := j.save(ctx, j.saved.State); err != nil {
 		if context.Cause(ctx) != nil {
 			return ErrInterrupted
@@ -351,7 +351,8 @@ func (j *Job) saveProgress(ctx context.Context) error {
 // save writes a checkpoint with the given state.
 func (j *Job) save(ctx context.Context, s checkpoint.State) error {
 	c := j.saved
-	c.State, c.Trail, c.Lives = s, j.trail.Behind(), *j.lives.Load()
+	m := j.masters.Load()
+	c.State, c.Trail, c.Lives, c.Division, c.Moved = s, j.trail.Behind(), m.lives, m.division, m.moved
 	c.Saved = time.Now()
 	if db := int(j.plainDB.Load()); db >= 0 {
 		c.PlainDB = &db
@@ -379,7 +380,7 @@ func (j *Job) finish(ctx context.Context, err error) error {
 		}
 	}
 	last, err := j.lastState(ctx, err)
-	j.saved.Done = err == nil || errors.Is(err, ErrFailedKeys)
+	j.saved.Done = err == nil || errors.Is(err, ErrFailedKeys) || errors.Is(err, ErrLost)
 	j.last = &last
 	if saveErr := j.save(context.WithoutCancel(ctx), last); saveErr != nil {
 		err = errors.Join(err, fmt.Errorf("%w: the last checkpoint can't be saved: %w", record.ErrPatience, saveErr))

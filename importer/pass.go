@@ -16,6 +16,9 @@ import (
 // errDoubt ends a pass early: a master was replaced or restarted.
 var errDoubt = errors.New("a master was replaced or restarted")
 
+// ErrLost means that the target has lost keys that it acknowledged.
+var ErrLost = errors.New("keys are missing in the target")
+
 // passes streams the source until nothing is in doubt. Replication is
 // asynchronous and disks are synced now and then, so that a master that was
 // replaced by its replica, or restarted, may have lost what it acknowledged
@@ -33,8 +36,11 @@ func (j *Job) passes(ctx context.Context) error {
 		}
 		if err == nil {
 			sure, waitErr := j.sure(ctx)
-			if sure || waitErr != nil {
+			if waitErr != nil {
 				return waitErr
+			}
+			if sure {
+				return j.complete(ctx)
 			}
 		}
 		if err := j.goBack(ctx); err != nil {
@@ -74,23 +80,6 @@ func (j *Job) watchMasters(ctx context.Context, stop context.CancelCauseFunc) {
 	}
 }
 
-// changed reports whether a master that was written to lives no more, or lives
-// again. all says that every one of them could be asked.
-func (j *Job) changed(ctx context.Context) (changed, all bool) {
-	lives, masters := j.opts.Target.Lives(ctx)
-	all = true
-	for addr, id := range *j.lives.Load() {
-		switch now := lives[addr]; {
-		case id == "": // it never said
-		case !masters[addr] && len(masters) > 0, now != "" && now != id:
-			return true, true
-		case now == "":
-			all = false
-		}
-	}
-	return false, all
-}
-
 // sure waits until every master could be asked, and reports whether all are the
 // ones that were written to.
 func (j *Job) sure(ctx context.Context) (bool, error) {
@@ -115,13 +104,33 @@ func (j *Job) sure(ctx context.Context) (bool, error) {
 	}
 }
 
+// complete reports with an error if the target holds fewer keys than it has
+// acknowledged, where that can be told: in what was empty, of a source that gives
+// each key once.
+func (j *Job) complete(ctx context.Context) error {
+	if j.opts.OnExists != Fail || j.source.Server != nil {
+		return nil
+	}
+	written := j.tracker.Load().Totals().Permanent
+	held, err := j.opts.Target.Keys(ctx)
+	if err != nil {
+		j.log.Warn("the target's keys could not be counted at the end", zap.Error(err))
+		return nil
+	}
+	if held >= written {
+		return nil
+	}
+	return fmt.Errorf("%w: it acknowledged %d without expiry and holds %d in all: did somebody delete some, or did masters lose them? verify --repair tells which, and writes them again", ErrLost, written, held)
+}
+
 // goBack makes the next pass begin where the job stood Replay ago.
 func (j *Job) goBack(ctx context.Context) error {
 	lives, _ := j.opts.Target.Lives(ctx)
 	// No checkpoint may have the position from before with the lives from now.
 	j.saving.Lock()
 	defer j.saving.Unlock()
-	state := j.trail.Behind()
+	seen := j.masters.Load()
+	state := j.back(seen, time.Now(), j.trail.Behind())
 	j.log.Warn("a master was replaced or restarted, and what it acknowledged last may be gone with it: copying that once more, which harms nothing",
 		zap.Int64("from_key", state.Counts.Read), zap.Duration("back_by_at_most", j.opts.Replay))
 	j.tracker.Store(checkpoint.NewTracker(state))
@@ -129,32 +138,10 @@ func (j *Job) goBack(ctx context.Context) error {
 	j.replicas.reset(state)
 	j.offset.Store(state.Position.Offset)
 	if len(lives) > 0 {
-		j.lives.Store(&lives)
+		j.masters.Store(&masters{lives: lives, division: seen.division, moved: seen.moved, seen: time.Now()})
 	}
 	if j.source.Once {
 		return fmt.Errorf("%w: a master was replaced or restarted, and this source can't be read twice in one run", record.ErrPatience)
 	}
 	return nil
-}
-
-// remember takes the masters' present lives, and where to begin: where the job
-// stands, or further back if a master has changed since the last run.
-func (j *Job) remember() {
-	lives := map[string]string{}
-	for _, m := range j.target.Masters {
-		lives[m.Addr] = m.Server.RunID
-	}
-	for addr, id := range j.saved.Lives {
-		if j.resumed && lives[addr] != id {
-			j.log.Warn("a master was replaced or restarted since the last run, and what it acknowledged last may be gone with it: going back a little further",
-				zap.String("node", addr))
-			j.saved.State = j.saved.Trail
-			break
-		}
-	}
-	j.lives.Store(&lives)
-	if !j.resumed {
-		j.saved.Trail = j.saved.State
-	}
-	j.trail = checkpoint.NewTrail(j.opts.Replay, j.saved.Trail)
 }

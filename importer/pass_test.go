@@ -96,6 +96,20 @@ func TestMasterForgets(t *testing.T) {
 	})
 }
 
+// TestKeysGoMissing empties a master under an import whose target was empty: at
+// the end it holds fewer keys than it has acknowledged.
+func TestKeysGoMissing(t *testing.T) {
+	c := emptyCluster(t)
+	_, path := mixed(t, amnesiaKeys)
+	out := run{
+		from: fromFile(path), dir: t.TempDir(), options: func(o *importer.Options) { o.RateKeys = 4000 },
+		each: once(amnesiaKeys-1, func() { must(t, c.Nodes[1].Client().FlushAll(t.Context()).Err()) }),
+	}.do(t)
+	if !errors.Is(out.err, importer.ErrLost) || out.Status != importer.Failed || !strings.Contains(out.err.Error(), "verify --repair") {
+		t.Errorf("%s, %v", out.Status, out.err)
+	}
+}
+
 // TestFailoverKeepsEverything kills masters that have replicas, at full speed.
 func TestFailoverKeepsEverything(t *testing.T) {
 	emptyCluster(t) // runs begin with it

@@ -104,7 +104,7 @@ func (j *Job) lastState(ctx context.Context, ended error) (checkpoint.State, err
 	if errors.Is(ended, record.ErrPatience) {
 		return j.replicas.held, ended
 	}
-	done := ended == nil || errors.Is(ended, ErrFailedKeys)
+	done := ended == nil || errors.Is(ended, ErrFailedKeys) || errors.Is(ended, ErrLost)
 	if !done {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), j.opts.DrainFor)

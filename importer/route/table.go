@@ -96,6 +96,23 @@ func (t *Table) Counts() []int {
 	return n
 }
 
+// Division tells which slots share a master, whoever that is: a failover leaves
+// it as it is, a slot that moves does not. It is 0 while there are holes.
+func (t *Table) Division() uint64 {
+	first := make([]int, len(t.masters)) // slot of each master, plus one
+	sum := uint64(14695981039346656037)  // FNV-1a
+	for s, i := range t.owner {
+		if i < 0 {
+			return 0
+		}
+		if first[i] == 0 {
+			first[i] = s + 1
+		}
+		sum = (sum ^ uint64(first[i])) * 1099511628211
+	}
+	return max(sum, 1)
+}
+
 // Holes returns the ranges of slots without a master.
 func (t *Table) Holes() []Range {
 	var holes []Range

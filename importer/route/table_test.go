@@ -7,6 +7,34 @@ import (
 	"testing"
 )
 
+// TestDivision tells a failover from slots that move.
+func TestDivision(t *testing.T) {
+	three := func(addrs ...string) *Table {
+		table := NewTable()
+		for i, addr := range addrs {
+			table.Assign(Master{Addr: addr}, Range{uint16(i * 5000), uint16(i*5000 + 4999)})
+		}
+		table.Assign(Master{Addr: addrs[2]}, Range{15000, 16383})
+		return table
+	}
+	before := three("a:1", "b:1", "c:1")
+	if after := three("a:1", "d:1", "c:1"); after.Division() != before.Division() || before.Division() == 0 {
+		t.Errorf("a failover changes %x to %x", before.Division(), after.Division())
+	}
+	seen := map[uint64]string{before.Division(): "before"}
+	for name, table := range map[string]*Table{
+		"the first slot": before.With(0, "b:1"), "one within": before.With(5123, "a:1"), "one to a newcomer": before.With(16383, "d:1"),
+	} {
+		if other, ok := seen[table.Division()]; ok || table.Division() == 0 {
+			t.Errorf("%s: %x as with %q", name, table.Division(), other)
+		}
+		seen[table.Division()] = name
+	}
+	if d := NewTable().Division(); d != 0 {
+		t.Errorf("with holes: %x", d)
+	}
+}
+
 func TestTable(t *testing.T) {
 	empty := NewTable()
 	if _, err := empty.Owner(0); !errors.Is(err, ErrNoOwner) {

@@ -265,8 +265,13 @@ func (c *chunk) sound(i int) bool {
 }
 
 // restampable reports whether a lower RDB version than the payload's knows its
-// type.
+// type. A module's own encoding may be newer than what an older server's module
+// reads: Redis 8.0 is busy for seconds with a vector set of 8.6, and 6.0 ends
+// itself when it lacks the module.
 func (c *chunk) restampable(i int) bool {
+	if c.entries[i].typ == moduleType {
+		return false
+	}
 	lowest, footer := rdbparse.LowestVersion(c.entries[i].typ), c.footerOf(i)
 	return lowest != 0 && footer != nil && binary.LittleEndian.Uint16(footer) > lowest
 }

@@ -106,6 +106,7 @@ type Cluster struct {
 	encoding encoding
 	budget   *budget
 	version  preflight.Version // of the oldest master, as Inspect found it
+	fatal    bool              // a module's value could end a master
 	jobHash  string
 
 	routing atomic.Pointer[routing]

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -67,6 +68,7 @@ func (c *Cluster) Inspect(ctx context.Context) (preflight.Target, preflight.Find
 	}
 	if len(facts.Masters) > 0 {
 		c.version = facts.Oldest().Version
+		c.fatal = !c.version.AtLeast(7, 0) && len(facts.Oldest().Modules) == 0
 		c.encoding.relative = c.encoding.relative || !c.version.AtLeast(5, 0)
 	}
 	return facts, found
@@ -266,6 +268,23 @@ func (c *Cluster) Keys(ctx context.Context) (total int64, err error) {
 		return err
 	})
 	return total, err
+}
+
+// Settled reports whether a master has held its data for longer than d: it was
+// not restarted since, and never took a master's place.
+func (c *Cluster) Settled(ctx context.Context, addr string, d time.Duration) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	info, err := c.client(addr).Info(ctx).Result()
+	if err != nil {
+		return false, err
+	}
+	up, err := strconv.ParseInt(infoField(info, "uptime_in_seconds"), 10, 64)
+	if err != nil {
+		return false, fmt.Errorf("%s does not tell how long it has been up: %w", addr, err)
+	}
+	// Where a master took over, as a replica that was promoted; -1 for never.
+	return infoField(info, "second_repl_offset") == "-1" && time.Duration(up)*time.Second > d, nil
 }
 
 // Lives asks every master for the ID of its present life, by address; one that

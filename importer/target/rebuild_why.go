@@ -20,15 +20,18 @@ func (c *Cluster) way(l *lane, r *record.Record, name []byte) (rebuild bool, rea
 		c.tell("the source hands these values on in parts: they are rebuilt with native commands", r.Type, name)
 		return true, ""
 	}
-	if bytes := r.Len() + footerBytes; bytes > min(c.opts.MaxBulk, c.opts.MaxCommand+footerBytes) {
-		if n := stringBytes(r); r.Type == stringType && n > c.opts.MaxBulk {
-			if bytes <= c.opts.MaxBulk { // compressed: RESTORE takes what APPEND does not
-				return false, ""
-			}
+	if r.Type == stringType && r.Len() > c.opts.MaxBulk/lzfShrinks {
+		// RESTORE would take a compressed one, but its server could not work with it.
+		if n := stringBytes(r); n > c.opts.MaxBulk {
 			return false, c.tooLong(n)
 		}
+	}
+	if bytes := r.Len() + footerBytes; bytes > min(c.opts.MaxBulk, c.opts.MaxCommand+footerBytes) {
 		c.tell("values longer than --max-command or proto-max-bulk-len are rebuilt with native commands, in parts", r.Type, name)
 		return true, ""
+	}
+	if r.Type == moduleType && c.fatal {
+		return false, "a module's value, and the target has no modules: a server before 7.0 would not survive it"
 	}
 	return l.unknown[r.Type].Load(), ""
 }
@@ -77,7 +80,14 @@ func (c *Cluster) tell(why string, typ byte, key []byte) {
 
 func isStream(typ byte) bool { return rdbparse.TypeName(rdbparse.Redis, typ) == "stream" }
 
-const stringType = 0
+// lzfShrinks bounds how many times shorter LZF makes a string: 264 bytes become
+// 3 at best.
+const lzfShrinks = 100
+
+const (
+	stringType = 0
+	moduleType = 7
+)
 
 // stringBytes is the length of a string when it is not serialized: one that is
 // compressed tells it in front.

@@ -59,7 +59,8 @@ func (c *Comparer) restore(ctx context.Context, l *look) (verdict, error) {
 		return verdict{}, &valueError{clone(l.ch.key(e)), err}
 	}
 	version := rdbparse.LowestVersion(e.typ)
-	if version == 0 {
+	const moduleType = 7 // whose encoding does not go by the number of the type
+	if version == 0 || e.typ == moduleType && e.version != 0 {
 		version = e.version
 	}
 	name := l.ch.name(e)

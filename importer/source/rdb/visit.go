@@ -55,6 +55,9 @@ func (v *visit) fill(e *rdbparse.Entry) {
 		DB: e.DB, Key: e.Key, Type: e.Type, Value: e.Value, Owned: e.Owned,
 		Version: rdbparse.LowestVersion(e.Type), ExpireAt: e.ExpireAt,
 	}
+	if e.Module != "" { // how a module writes its values does not go by the number of the type
+		r.Version = uint16(v.walker.Header().Version)
+	}
 	c := v.source.opts.Choice
 	if v.source.opts.Measure {
 		r.Value = nil
