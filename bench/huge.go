@@ -37,6 +37,7 @@ type huge struct {
 
 var hugeValues = []huge{
 	{about: "string of 400 MB that LZF shrinks", fill: fillString, n: 400e6},
+	{about: "string of 400 MB that it does not", fill: fillNoise, n: 400e6},
 	{about: "string of 600 MB, both sides raised", fill: fillString, n: 600e6, raised: true},
 	{about: "string of 600 MB, target not raised", fill: fillString, n: 600e6, raised: true, tooLong: true},
 	{about: "hash of 5 M fields", fill: fillHash, n: 5e6},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
@@ -18,6 +19,19 @@ const (
 func fillString(ctx context.Context, c *redis.Client, key string, n int) error {
 	part := bytes.Repeat([]byte("a value that is easily compressed, "), bigBatch/32)
 	for done := 0; done < n; done += len(part) {
+		if err := c.Append(ctx, key, string(part[:min(len(part), n-done)])).Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillNoise writes n bytes that don't compress.
+func fillNoise(ctx context.Context, c *redis.Client, key string, n int) error {
+	noise := rand.NewChaCha8([32]byte{})
+	part := make([]byte, bigBatch)
+	for done := 0; done < n; done += len(part) {
+		_, _ = noise.Read(part) // never fails
 		if err := c.Append(ctx, key, string(part[:min(len(part), n-done)])).Err(); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,7 +66,7 @@ type Options struct {
 	Memory          int64         // bytes for records on their way; 64 MiB
 	LargeMemory     int64         // the same while values are among them that are held in memory of their own; Memory
 	Window          int           // bytes sent to a node but not answered; 4 MiB
-	MaxBulk         int64         // longest word that nodes take, in bytes; 512 MiB (proto-max-bulk-len)
+	MaxBulk         int64         // longest word for any node, in bytes; what they take (proto-max-bulk-len)
 	MaxCommand      int64         // longest serialized value, in bytes, that is sent as it is; longer ones are rebuilt in parts; 64 MiB
 	Job             string        // temporary keys are named after it
 	RelativeTTL     bool          // nodes older than 5.0, which know no ABSTTL
@@ -86,9 +87,6 @@ func (o *Options) setDefaults() {
 	}
 	if o.Window == 0 {
 		o.Window = 4 << 20
-	}
-	if o.MaxBulk == 0 {
-		o.MaxBulk = 512 << 20
 	}
 	if o.MaxCommand == 0 {
 		o.MaxCommand = 64 << 20
@@ -166,7 +164,7 @@ func (c *Cluster) connect(ctx context.Context) error {
 func (c *Cluster) Table() *route.Table { return c.routing.Load().table }
 
 // MaxBulk returns the longest word in bytes that all masters take.
-func (c *Cluster) MaxBulk() int64 { return c.opts.MaxBulk }
+func (c *Cluster) MaxBulk() int64 { return cmp.Or(c.opts.MaxBulk, usualBulk) }
 
 // MaxCommand returns the longest serialized value in bytes that is sent as it is.
 func (c *Cluster) MaxCommand() int64 { return c.opts.MaxCommand }

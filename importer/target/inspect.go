@@ -62,7 +62,9 @@ func (c *Cluster) Inspect(ctx context.Context) (preflight.Target, preflight.Find
 			found.Block("cluster_down", "see CLUSTER INFO and CLUSTER NODES; bring the missing masters back",
 				"%s says cluster_state:%s", v.Addr, v.state)
 		}
-		c.opts.MaxBulk = min(c.opts.MaxBulk, v.maxBulk)
+		if c.opts.MaxBulk == 0 || v.maxBulk < c.opts.MaxBulk {
+			c.opts.MaxBulk = v.maxBulk
+		}
 		facts.Keys += v.Keys
 		facts.Masters = append(facts.Masters, v.Master)
 	}
@@ -73,6 +75,10 @@ func (c *Cluster) Inspect(ctx context.Context) (preflight.Target, preflight.Find
 	}
 	return facts, found
 }
+
+// usualBulk is the longest word that a server takes unless it is told otherwise
+// (proto-max-bulk-len).
+const usualBulk = 512 << 20
 
 // masterView is what one master tells.
 type masterView struct {
@@ -85,7 +91,7 @@ type masterView struct {
 
 // inspectMaster looks at one master.
 func (c *Cluster) inspectMaster(ctx context.Context, m preflight.Master) masterView {
-	v := masterView{Master: m, maxBulk: c.opts.MaxBulk}
+	v := masterView{Master: m, maxBulk: usualBulk}
 	client := c.client(m.Addr)
 	pipe := client.Pipeline()
 	server, keys := preflight.Ask(ctx, pipe), pipe.DBSize(ctx)
