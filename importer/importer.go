@@ -113,7 +113,7 @@ type Job struct {
 	store      Store
 	saved      checkpoint.Checkpoint // what the store holds, or would
 	resumed    bool
-	unfinished bool                              // an earlier run of the job was not finished, resumed or not
+	unfinished bool // an earlier run of the job was not finished, resumed or not
 	masters    atomic.Pointer[masters]
 	trail      *checkpoint.Trail
 	saving     sync.Mutex // held while a checkpoint is made and saved, and while the job goes back
