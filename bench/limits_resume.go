@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -119,13 +119,17 @@ func (b *bench) killed(ctx context.Context, cmd *exec.Cmd, keys int64) (there in
 	return there, err
 }
 
+// restores is what INFO commandstats tells of RESTORE. The tool tries one that
+// can't succeed before it begins.
+var restores = regexp.MustCompile(`cmdstat_restore:calls=(\d+),.*failed_calls=(\d+)`)
+
 // firstWrite waits until a master has carried out a RESTORE. The zero time
 // means that none did.
 func (b *bench) firstWrite(ctx context.Context) time.Time {
 	for ctx.Err() == nil {
 		for _, n := range b.target.cluster.Nodes {
 			info, err := n.Client().Info(ctx, "commandstats").Result()
-			if err == nil && strings.Contains(info, "cmdstat_restore:") {
+			if m := restores.FindStringSubmatch(info); err == nil && m != nil && m[1] != m[2] {
 				return time.Now()
 			}
 		}
