@@ -105,6 +105,7 @@ type Cluster struct {
 	budget   *budget
 	version  preflight.Version // of the oldest master, as Inspect found it
 	fatal    bool              // a module's value could end a master
+	maxBulk  int64             // longest word that all masters take, as Inspect found it
 	jobHash  string
 
 	routing atomic.Pointer[routing]
@@ -137,7 +138,7 @@ func New(o Options) *Cluster {
 	o.setDefaults()
 	c := &Cluster{
 		opts: o, log: o.Log, encoding: encoding{replace: !o.Skip, relative: o.RelativeTTL},
-		jobHash: jobHash(o.Job), told: map[string]bool{},
+		maxBulk: cmp.Or(o.MaxBulk, usualBulk), jobHash: jobHash(o.Job), told: map[string]bool{},
 		lanes: map[string]*lane{}, clients: map[string]*redis.Client{}, silent: map[string]bool{}, names: map[string]string{},
 		asked: make(chan struct{}, 1), finished: make(chan struct{}),
 	}
@@ -164,7 +165,7 @@ func (c *Cluster) connect(ctx context.Context) error {
 func (c *Cluster) Table() *route.Table { return c.routing.Load().table }
 
 // MaxBulk returns the longest word in bytes that all masters take.
-func (c *Cluster) MaxBulk() int64 { return cmp.Or(c.opts.MaxBulk, usualBulk) }
+func (c *Cluster) MaxBulk() int64 { return c.maxBulk }
 
 // MaxCommand returns the longest serialized value in bytes that is sent as it is.
 func (c *Cluster) MaxCommand() int64 { return c.opts.MaxCommand }

@@ -1,9 +1,11 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,6 +52,7 @@ func (c *Cluster) Inspect(ctx context.Context) (preflight.Target, preflight.Find
 	wg.Go(func() { facts.IDs = c.nodeIDs(ctx) })
 	wg.Wait()
 	stateSaid := false
+	bulk := int64(math.MaxInt64)
 	for _, v := range views {
 		if v.err != nil {
 			found.Block("master_unreachable", "see that the address can be reached from here (--address-map translates announced addresses) and that user and password hold on every node",
@@ -62,13 +65,12 @@ func (c *Cluster) Inspect(ctx context.Context) (preflight.Target, preflight.Find
 			found.Block("cluster_down", "see CLUSTER INFO and CLUSTER NODES; bring the missing masters back",
 				"%s says cluster_state:%s", v.Addr, v.state)
 		}
-		if c.opts.MaxBulk == 0 || v.maxBulk < c.opts.MaxBulk {
-			c.opts.MaxBulk = v.maxBulk
-		}
+		bulk = min(bulk, v.maxBulk)
 		facts.Keys += v.Keys
 		facts.Masters = append(facts.Masters, v.Master)
 	}
 	if len(facts.Masters) > 0 {
+		c.maxBulk = min(bulk, cmp.Or(c.opts.MaxBulk, bulk))
 		c.version = facts.Oldest().Version
 		c.fatal = !c.version.AtLeast(7, 0) && len(facts.Oldest().Modules) == 0
 		c.encoding.relative = c.encoding.relative || !c.version.AtLeast(5, 0)

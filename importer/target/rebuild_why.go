@@ -13,20 +13,20 @@ import (
 // way decides whether a record is rebuilt or sent as bytes. With a reason it is
 // neither.
 func (c *Cluster) way(l *lane, r *record.Record, name []byte) (rebuild bool, reason string) {
-	if int64(len(name)) > c.opts.MaxBulk {
+	if int64(len(name)) > c.maxBulk {
 		return false, c.tooLong(int64(len(name)))
 	}
 	if r.Build != nil {
 		c.tell("the source hands these values on in parts: they are rebuilt with native commands", r.Type, name)
 		return true, ""
 	}
-	if r.Type == stringType && r.Len() > c.opts.MaxBulk/lzfShrinks {
+	if r.Type == stringType && r.Len() > c.maxBulk/lzfShrinks {
 		// RESTORE would take a compressed one, but its server could not work with it.
-		if n := stringBytes(r); n > c.opts.MaxBulk {
+		if n := stringBytes(r); n > c.maxBulk {
 			return false, c.tooLong(n)
 		}
 	}
-	if bytes := r.Len() + footerBytes; bytes > min(c.opts.MaxBulk, c.opts.MaxCommand+footerBytes) {
+	if bytes := r.Len() + footerBytes; bytes > min(c.maxBulk, c.opts.MaxCommand+footerBytes) {
 		c.tell("values longer than --max-command or proto-max-bulk-len are rebuilt with native commands, in parts", r.Type, name)
 		return true, ""
 	}
@@ -37,7 +37,7 @@ func (c *Cluster) way(l *lane, r *record.Record, name []byte) (rebuild bool, rea
 }
 
 func (c *Cluster) tooLong(bytes int64) string {
-	return fmt.Sprintf("%d bytes are more than the target takes in one word (proto-max-bulk-len %d)", bytes, c.opts.MaxBulk)
+	return fmt.Sprintf("%d bytes are more than the target takes in one word (proto-max-bulk-len %d)", bytes, c.maxBulk)
 }
 
 // refuses notes that a node did not take a value of a type, with the lowest

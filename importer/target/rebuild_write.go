@@ -40,7 +40,7 @@ func (b *rebuilder) write(ch *chunk, i int, name []byte, progress func(int64), e
 		return &bodyError{key: clone(x.key.of(ch.buf)), err: errors.Join(value.err, err)}
 	case errors.Is(err, rdbparse.ErrTooLong):
 		return &refusal{fmt.Sprintf("this %s has an element that is longer than the target takes in one word (proto-max-bulk-len %d) or --memory allows for: %v",
-			typeName(x.typ), b.cluster.opts.MaxBulk, unnamed(err)), true}
+			typeName(x.typ), b.cluster.maxBulk, unnamed(err)), true}
 	case errors.Is(err, commands.ErrUnsupported), errors.As(err, &damage), errors.Is(err, rdbparse.ErrTruncated):
 		reason, refused := b.lane.notTaken(x)
 		return &refusal{fmt.Sprintf("%s: %v", reason, unnamed(err)), refused || errors.Is(err, commands.ErrUnsupported)}
@@ -82,8 +82,8 @@ func (m *measured) Read(p []byte) (int, error) {
 // end the connection.
 func (c *Cluster) shortEnough(words [][]byte) error {
 	for _, w := range words {
-		if int64(len(w)) > c.opts.MaxBulk {
-			return &refusal{fmt.Sprintf("it has an element of %d bytes, which is more than the target takes in one word (proto-max-bulk-len %d)", len(w), c.opts.MaxBulk), true}
+		if int64(len(w)) > c.maxBulk {
+			return &refusal{fmt.Sprintf("it has an element of %d bytes, which is more than the target takes in one word (proto-max-bulk-len %d)", len(w), c.maxBulk), true}
 		}
 	}
 	return nil
@@ -94,8 +94,8 @@ func (c *Cluster) shortEnough(words [][]byte) error {
 func (c *Cluster) commandOptions() commands.Options {
 	v := c.version
 	return commands.Options{
-		MaxBytes: int(min(partBytes, max(c.opts.MaxCommand, leastPart), c.opts.MaxBulk)), MaxElements: partElements,
-		MaxHeld: int(min(c.opts.MaxBulk, 2*max(c.opts.Memory, 32<<20))),
+		MaxBytes: int(min(partBytes, max(c.opts.MaxCommand, leastPart), c.maxBulk)), MaxElements: partElements,
+		MaxHeld: int(min(c.maxBulk, 2*max(c.opts.Memory, 32<<20))),
 		Target: commands.Target{
 			FieldExpiry:    v.FieldExpiry(),
 			CreateConsumer: v.AtLeast(6, 2),
