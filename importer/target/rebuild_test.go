@@ -1,6 +1,7 @@
 package target
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -194,6 +195,27 @@ func TestRebuildOlder(t *testing.T) {
 	n := s.c.Retries()
 	if n.Rebuilt == 0 || n.Rebuilt >= s.tracker.Totals().Written {
 		t.Errorf("%+v of %d keys", n, s.tracker.Totals().Written)
+	}
+}
+
+// TestElements tells large collections from those stored in blocks.
+func TestElements(t *testing.T) {
+	count := []byte{0x80, 0, 0x1e, 0x84, 0x80} // 2 000 000
+	after := append(make([]byte, 8), count...)
+	for _, tc := range []struct {
+		typ   byte
+		value []byte
+		want  int64
+	}{
+		{2, count, 2e6}, {4, count, 2e6}, {5, count, 2e6}, {3, count, 2e6}, {24, after, 2e6},
+		{0, count, 0}, {18, count, 0}, {21, count, 0}, {5, []byte{0x80}, 0}, {24, make([]byte, 8), 0}, {2, nil, 0},
+	} {
+		large := io.NewSectionReader(bytes.NewReader(tc.value), 0, int64(len(tc.value)))
+		for _, r := range []*record.Record{{Type: tc.typ, Value: tc.value}, {Type: tc.typ, Large: large}} {
+			if n := elements(r); n != tc.want {
+				t.Errorf("type %d, %x: %d elements, want %d", tc.typ, tc.value, n, tc.want)
+			}
+		}
 	}
 }
 

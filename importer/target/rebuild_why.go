@@ -30,6 +30,10 @@ func (c *Cluster) way(l *lane, r *record.Record, name []byte) (rebuild bool, rea
 		c.tell("values longer than --max-command or proto-max-bulk-len are rebuilt with native commands, in parts", r.Type, name)
 		return true, ""
 	}
+	if r.Len() > mostElements && elements(r) > mostElements {
+		c.tell("values of half a million elements and more are rebuilt with native commands, in parts, so that no command keeps a master busy for long", r.Type, name)
+		return true, ""
+	}
 	if r.Type == moduleType && c.fatal {
 		return false, "a module's value, and the target has no modules: a server before 7.0 would not survive it"
 	}
@@ -89,15 +93,41 @@ const (
 	moduleType = 7
 )
 
+// mostElements are the most that one RESTORE makes, where it makes each by
+// itself. A sorted set of two million keeps Redis 7.0 busy for more than a
+// second.
+const mostElements = 1 << 19
+
+// elements is how many elements a value tells in front that the server makes one
+// by one; 0 for what is stored as whole blocks of them.
+func elements(r *record.Record) int64 {
+	switch r.Type {
+	case 2, 3, 4, 5: // set, sorted sets, hash: the number of elements comes first
+		n, _ := rdbLength(headOf(r))
+		return n
+	case 24: // hash with field TTLs: after the earliest expiry
+		if head := headOf(r); len(head) > 8 {
+			n, _ := rdbLength(head[8:])
+			return n
+		}
+	}
+	return 0
+}
+
+// headOf returns the first bytes of a value.
+func headOf(r *record.Record) []byte {
+	if r.Large == nil {
+		return r.Value
+	}
+	head := make([]byte, 1+2*longestLength)
+	n, _ := r.Large.ReadAt(head, 0) // what can't be read is found out when it is sent
+	return head[:n]
+}
+
 // stringBytes is the length of a string when it is not serialized: one that is
 // compressed tells it in front.
 func stringBytes(r *record.Record) int64 {
-	head := r.Value
-	if r.Large != nil {
-		head = make([]byte, 1+2*longestLength)
-		n, _ := r.Large.ReadAt(head, 0) // what can't be read is found out when it is sent
-		head = head[:n]
-	}
+	head := headOf(r)
 	const compressed = 0xc3
 	if len(head) == 0 || head[0] != compressed {
 		n, _ := rdbLength(head)
