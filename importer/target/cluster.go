@@ -119,6 +119,7 @@ type Cluster struct {
 	names     map[string]string // announced host names, by address
 	start     func(*lane)       // while running
 	refreshed time.Time
+	untold    time.Time // when the operator heard last that no node tells the topology
 	asked     chan struct{}
 	finished  chan struct{}
 	finish    sync.Once

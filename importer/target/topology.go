@@ -23,6 +23,7 @@ const (
 	askTimeout  = 3 * time.Second // for one node's view of the topology
 	askAtMost   = 5               // nodes
 	refreshRest = 100 * time.Millisecond
+	untoldRest  = 10 * time.Second // between two warnings that no node tells it
 )
 
 // ErrNotCluster means that a seed is a server without cluster mode.
@@ -304,7 +305,15 @@ func (c *Cluster) refresh(ctx context.Context) bool {
 	shuffle(nodes)
 	t, err := c.readTable(ctx, nodes[:min(len(nodes), askAtMost)])
 	if err != nil {
-		c.log.Warn("no node tells the topology", zap.Error(err))
+		c.mu.Lock()
+		told := time.Since(c.untold) < untoldRest
+		if !told {
+			c.untold = time.Now()
+		}
+		c.mu.Unlock()
+		if !told {
+			c.log.Warn("no node tells the topology; trying again", zap.Error(err))
+		}
 		return false
 	}
 	c.adopt(t)
