@@ -132,7 +132,7 @@ func (j *Job) goBack(ctx context.Context) error {
 	seen := j.masters.Load()
 	state := j.back(seen, time.Now(), j.trail.Behind())
 	j.log.Warn("a master was replaced or restarted, and what it acknowledged last may be gone with it: copying that once more, which harms nothing",
-		zap.Int64("from_key", state.Counts.Read), zap.Duration("back_by_at_most", j.opts.Replay))
+		zap.Int64("from_key", state.Counts.Read))
 	j.tracker.Store(checkpoint.NewTracker(state))
 	j.trail.Reset(state)
 	j.replicas.reset(state)

@@ -32,26 +32,26 @@ func benchFile(keys int) ([]byte, int) {
 		if i%4 == 0 {
 			data = binary.LittleEndian.AppendUint64(append(data, opExpireMs), 4102444800000)
 		}
-		typ := []byte{typeString, typeString, typeHashListpack, typeZsetListpack, typeQuicklist2, typeHash, typeSetIntset, typeString, typeZset2, typeSet}[i%10]
+		typ := []byte{TypeString, TypeString, TypeHashListpack, TypeZsetListpack, TypeQuicklist2, TypeHash, TypeSetIntset, TypeString, TypeZset2, TypeSet}[i%10]
 		key := fmt.Sprintf("object:%d:%d", typ, i)
 		data = append(append(data, typ, byte(len(key))), key...)
 		switch typ {
-		case typeHash:
+		case TypeHash:
 			data = append(data, 30)
 			for range 30 {
 				data = str(str(data, 8), 20)
 			}
-		case typeSet:
+		case TypeSet:
 			data = append(data, 40)
 			for range 40 {
 				data = str(data, 12)
 			}
-		case typeZset2:
+		case TypeZset2:
 			data = append(data, 30)
 			for range 30 {
 				data = append(str(data, 10), "12345678"...)
 			}
-		case typeQuicklist2:
+		case TypeQuicklist2:
 			data = str(append(data, 1, 2), 700)
 		default:
 			data = str(data, rng.IntN(1000))

@@ -101,7 +101,7 @@ func everyKind(t *testing.T, v Vendor) []byte {
 	}
 	body += "\xfe\x05"
 	for i, tc := range handMade {
-		if tc.vendor == v || tc.typ <= typeStream3 {
+		if tc.vendor == v || tc.typ <= TypeStream3 {
 			body += "\xf8\x09\xfd1234" + string(tc.typ) + fmt.Sprintf("\x03k%02d", i) + tc.value
 		}
 	}

@@ -151,7 +151,7 @@ func (w *Walker) key(e *Entry, typ byte) error {
 	}
 	e.ValueOffset = w.offset()
 	w.anchor = w.pos
-	if typ == typeModule2 {
+	if typ == TypeModule2 {
 		id, err := w.length()
 		if err != nil {
 			return err

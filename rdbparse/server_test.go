@@ -101,7 +101,7 @@ func restoreAndDump(t *testing.T, c *redis.Client, k item, stamped, version uint
 		t.Errorf("DUMP %q: type %d, version %d, %v", key, typ, v, err)
 		return
 	}
-	if typ == typeModule2 {
+	if typ == TypeModule2 {
 		return // vector sets link their elements anew
 	}
 	if !slices.Equal(elements(t, typ, value), elements(t, typ, k.Value)) {
@@ -113,25 +113,25 @@ func restoreAndDump(t *testing.T, c *redis.Client, k item, stamped, version uint
 // has them in an order of its own.
 func elements(t *testing.T, typ byte, value []byte) []string {
 	t.Helper()
-	each := map[byte]uint64{typeSet: 1, typeHash: 2, typeHashTTL: 2, valkeyHash2: 2}[typ]
+	each := map[byte]uint64{TypeSet: 1, TypeHash: 2, TypeHashTTL: 2, ValkeyHash2: 2}[typ]
 	if each == 0 {
 		return []string{string(value)}
 	}
 	w := windowOver(value)
-	if typ == typeHashTTL {
+	if typ == TypeHashTTL {
 		w.pos += 8
 	}
 	n, err := w.length()
 	out := []string{fmt.Sprint(n)}
 	for ; err == nil && n > 0; n-- {
 		start := w.pos
-		if typ == typeHashTTL {
+		if typ == TypeHashTTL {
 			err = w.lengths(1)
 		}
 		if err == nil {
 			err = w.nStrings(each, 0)
 		}
-		if err == nil && typ == valkeyHash2 {
+		if err == nil && typ == ValkeyHash2 {
 			err = w.skip(8)
 		}
 		out = append(out, string(value[start:w.pos]))

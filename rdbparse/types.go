@@ -3,35 +3,35 @@ package rdbparse
 // Value types, as named in src/rdb.h of Redis 8.6 and Valkey 9.1. Numbers from
 // 22 on mean different things by vendor.
 const (
-	typeString         = 0
-	typeList           = 1
-	typeSet            = 2
-	typeZset           = 3 // scores as text
-	typeHash           = 4
-	typeZset2          = 5 // scores as 8 bytes
-	typeModule1        = 6 // 4.0 release candidates; its end can't be found
-	typeModule2        = 7
-	typeHashZipmap     = 9
-	typeListZiplist    = 10
-	typeSetIntset      = 11
-	typeZsetZiplist    = 12
-	typeHashZiplist    = 13
-	typeQuicklist      = 14
-	typeStream         = 15
-	typeHashListpack   = 16
-	typeZsetListpack   = 17
-	typeQuicklist2     = 18
-	typeStream2        = 19
-	typeSetListpack    = 20
-	typeStream3        = 21
-	typeHashTTLRC      = 22 // Redis 7.4 release candidates
-	typeHashLPTTLRC    = 23 // the same as a listpack
-	typeHashTTL        = 24
-	typeHashListpackEx = 25
-	typeStream4        = 26 // with idempotent producers (8.6)
-	typeStream5        = 27 // with given-back entries (8.8)
+	TypeString         = 0
+	TypeList           = 1
+	TypeSet            = 2
+	TypeZset           = 3 // scores as text
+	TypeHash           = 4
+	TypeZset2          = 5 // scores as 8 bytes
+	TypeModule1        = 6 // 4.0 release candidates; its end can't be found
+	TypeModule2        = 7
+	TypeHashZipmap     = 9
+	TypeListZiplist    = 10
+	TypeSetIntset      = 11
+	TypeZsetZiplist    = 12
+	TypeHashZiplist    = 13
+	TypeQuicklist      = 14
+	TypeStream         = 15
+	TypeHashListpack   = 16
+	TypeZsetListpack   = 17
+	TypeQuicklist2     = 18
+	TypeStream2        = 19
+	TypeSetListpack    = 20
+	TypeStream3        = 21
+	TypeHashTTLRC      = 22 // Redis 7.4 release candidates
+	TypeHashLPTTLRC    = 23 // the same as a listpack
+	TypeHashTTL        = 24
+	TypeHashListpackEx = 25
+	TypeStream4        = 26 // with idempotent producers (8.6)
+	TypeStream5        = 27 // with given-back entries (8.8)
 
-	valkeyHash2 = 22 // hash with field TTLs (9.0)
+	ValkeyHash2 = 22 // hash with field TTLs (9.0)
 )
 
 // Opcodes: bytes that stand where a type could, as named in src/rdb.h.
@@ -90,39 +90,39 @@ type typeInfo struct {
 }
 
 var typeInfos = [...]typeInfo{
-	typeString:         {"string", 6},
-	typeList:           {"list", 6},
-	typeSet:            {"set", 6},
-	typeZset:           {"zset", 6},
-	typeHash:           {"hash", 6},
-	typeZset2:          {"zset", 8},
-	typeModule1:        {"module", 0},
-	typeModule2:        {"module", 8},
-	typeHashZipmap:     {"hash", 6},
-	typeListZiplist:    {"list", 6},
-	typeSetIntset:      {"set", 6},
-	typeZsetZiplist:    {"zset", 6},
-	typeHashZiplist:    {"hash", 6},
-	typeQuicklist:      {"list", 7},
-	typeStream:         {"stream", 9},
-	typeHashListpack:   {"hash", 10},
-	typeZsetListpack:   {"zset", 10},
-	typeQuicklist2:     {"list", 10},
-	typeStream2:        {"stream", 10},
-	typeSetListpack:    {"set", 11},
-	typeStream3:        {"stream", 11},
-	typeHashTTLRC:      {"hash", 80}, // Valkey's: no released Redis takes its own
-	typeHashLPTTLRC:    {"hash", 0},
-	typeHashTTL:        {"hash", 12},
-	typeHashListpackEx: {"hash", 12},
-	typeStream4:        {"stream", 13},
-	typeStream5:        {"stream", 14},
+	TypeString:         {"string", 6},
+	TypeList:           {"list", 6},
+	TypeSet:            {"set", 6},
+	TypeZset:           {"zset", 6},
+	TypeHash:           {"hash", 6},
+	TypeZset2:          {"zset", 8},
+	TypeModule1:        {"module", 0},
+	TypeModule2:        {"module", 8},
+	TypeHashZipmap:     {"hash", 6},
+	TypeListZiplist:    {"list", 6},
+	TypeSetIntset:      {"set", 6},
+	TypeZsetZiplist:    {"zset", 6},
+	TypeHashZiplist:    {"hash", 6},
+	TypeQuicklist:      {"list", 7},
+	TypeStream:         {"stream", 9},
+	TypeHashListpack:   {"hash", 10},
+	TypeZsetListpack:   {"zset", 10},
+	TypeQuicklist2:     {"list", 10},
+	TypeStream2:        {"stream", 10},
+	TypeSetListpack:    {"set", 11},
+	TypeStream3:        {"stream", 11},
+	TypeHashTTLRC:      {"hash", 80}, // Valkey's: no released Redis takes its own
+	TypeHashLPTTLRC:    {"hash", 0},
+	TypeHashTTL:        {"hash", 12},
+	TypeHashListpackEx: {"hash", 12},
+	TypeStream4:        {"stream", 13},
+	TypeStream5:        {"stream", 14},
 }
 
 // TypeName is the name that the TYPE command gives to keys of the RDB type
 // typ, but "module" for every module's, and "" for a type that v doesn't have.
 func TypeName(v Vendor, typ byte) string {
-	if int(typ) >= len(typeInfos) || v == Valkey && typ > valkeyHash2 {
+	if int(typ) >= len(typeInfos) || v == Valkey && typ > ValkeyHash2 {
 		return ""
 	}
 	return typeInfos[typ].name
@@ -133,40 +133,40 @@ func TypeName(v Vendor, typ byte) string {
 // It is "" for a type that v doesn't have.
 func EncodingName(v Vendor, typ byte) string {
 	switch typ {
-	case typeString:
+	case TypeString:
 		return "string"
-	case typeList:
+	case TypeList:
 		return "linkedlist"
-	case typeSet, typeHash:
+	case TypeSet, TypeHash:
 		return "hashtable"
-	case typeZset, typeZset2:
+	case TypeZset, TypeZset2:
 		return "skiplist"
-	case typeModule1, typeModule2:
+	case TypeModule1, TypeModule2:
 		return "module"
-	case typeHashZipmap:
+	case TypeHashZipmap:
 		return "zipmap"
-	case typeListZiplist, typeZsetZiplist, typeHashZiplist:
+	case TypeListZiplist, TypeZsetZiplist, TypeHashZiplist:
 		return "ziplist"
-	case typeSetIntset:
+	case TypeSetIntset:
 		return "intset"
-	case typeQuicklist, typeQuicklist2:
+	case TypeQuicklist, TypeQuicklist2:
 		return "quicklist"
-	case typeHashListpack, typeZsetListpack, typeSetListpack:
+	case TypeHashListpack, TypeZsetListpack, TypeSetListpack:
 		return "listpack"
-	case typeStream, typeStream2, typeStream3:
+	case TypeStream, TypeStream2, TypeStream3:
 		return "stream"
-	case typeHashTTLRC: // and Valkey's
+	case TypeHashTTLRC: // and Valkey's
 		return "hashtable with field expiry"
 	}
 	if v == Valkey {
 		return ""
 	}
 	switch typ {
-	case typeHashTTL:
+	case TypeHashTTL:
 		return "hashtable with field expiry"
-	case typeHashLPTTLRC, typeHashListpackEx:
+	case TypeHashLPTTLRC, TypeHashListpackEx:
 		return "listpack with field expiry"
-	case typeStream4, typeStream5:
+	case TypeStream4, TypeStream5:
 		return "stream"
 	}
 	return ""

@@ -6,57 +6,57 @@ import "fmt"
 // ends.
 func (w *window) value(v Vendor, typ byte) error {
 	switch typ {
-	case typeString, typeHashZipmap, typeListZiplist, typeSetIntset, typeZsetZiplist, typeHashZiplist,
-		typeHashListpack, typeZsetListpack, typeSetListpack:
+	case TypeString, TypeHashZipmap, TypeListZiplist, TypeSetIntset, TypeZsetZiplist, TypeHashZiplist,
+		TypeHashListpack, TypeZsetListpack, TypeSetListpack:
 		return w.onlyString()
-	case typeList, typeSet, typeQuicklist:
+	case TypeList, TypeSet, TypeQuicklist:
 		return w.strings(1, 0)
-	case typeHash:
+	case TypeHash:
 		return w.strings(2, 0)
-	case typeZset2:
+	case TypeZset2:
 		return w.strings(1, 8)
-	case typeZset:
+	case TypeZset:
 		return w.textZset()
-	case typeQuicklist2:
+	case TypeQuicklist2:
 		return w.quicklist2()
-	case typeStream:
+	case TypeStream:
 		return w.stream(1)
-	case typeStream2:
+	case TypeStream2:
 		return w.stream(2)
-	case typeStream3:
+	case TypeStream3:
 		return w.stream(3)
 	}
 	if v == Valkey {
-		if typ == valkeyHash2 {
+		if typ == ValkeyHash2 {
 			return w.valkeyHash()
 		}
 		return unknownType(typ)
 	}
 	switch typ {
-	case typeHashTTLRC:
+	case TypeHashTTLRC:
 		return w.ttlHash()
-	case typeHashTTL:
+	case TypeHashTTL:
 		if err := w.skip(8); err != nil {
 			return err
 		}
 		return w.ttlHash()
-	case typeHashLPTTLRC:
+	case TypeHashLPTTLRC:
 		return w.onlyString()
-	case typeHashListpackEx:
+	case TypeHashListpackEx:
 		if err := w.skip(8); err != nil {
 			return err
 		}
 		return w.onlyString()
-	case typeStream4:
+	case TypeStream4:
 		return w.stream(4)
-	case typeStream5:
+	case TypeStream5:
 		return w.stream(5)
 	}
 	return unknownType(typ)
 }
 
 func unknownType(typ byte) error {
-	if typ == typeModule1 {
+	if typ == TypeModule1 {
 		return fmt.Errorf("%w %d: a module's value of the 4.0 release candidates, whose end can't be found", ErrUnknownType, typ)
 	}
 	return fmt.Errorf("%w %d", ErrUnknownType, typ)

@@ -269,7 +269,7 @@ func (c *chunk) sound(i int) bool {
 // reads: Redis 8.0 is busy for seconds with a vector set of 8.6, and 6.0 ends
 // itself when it lacks the module.
 func (c *chunk) restampable(i int) bool {
-	if c.entries[i].typ == moduleType {
+	if c.entries[i].typ == rdbparse.TypeModule2 {
 		return false
 	}
 	lowest, footer := rdbparse.LowestVersion(c.entries[i].typ), c.footerOf(i)

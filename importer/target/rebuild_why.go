@@ -20,7 +20,7 @@ func (c *Cluster) way(l *lane, r *record.Record, name []byte) (rebuild bool, rea
 		c.tell("the source hands these values on in parts: they are rebuilt with native commands", r.Type, name)
 		return true, ""
 	}
-	if r.Type == stringType && r.Len() > c.maxBulk/lzfShrinks {
+	if r.Type == rdbparse.TypeString && r.Len() > c.maxBulk/lzfShrinks {
 		// RESTORE would take a compressed one, but its server could not work with it.
 		if n := stringBytes(r); n > c.maxBulk {
 			return false, c.tooLong(n)
@@ -34,7 +34,7 @@ func (c *Cluster) way(l *lane, r *record.Record, name []byte) (rebuild bool, rea
 		c.tell("values of half a million elements and more are rebuilt with native commands, in parts, so that no command keeps a master busy for long", r.Type, name)
 		return true, ""
 	}
-	if r.Type == moduleType && c.fatal {
+	if r.Type == rdbparse.TypeModule2 && c.fatal {
 		return false, "a module's value, and the target has no modules: a server before 7.0 would not survive it"
 	}
 	return l.unknown[r.Type].Load(), ""
@@ -88,11 +88,6 @@ func isStream(typ byte) bool { return rdbparse.TypeName(rdbparse.Redis, typ) == 
 // 3 at best.
 const lzfShrinks = 100
 
-const (
-	stringType = 0
-	moduleType = 7
-)
-
 // mostElements are the most that one RESTORE makes, where it makes each by
 // itself. A sorted set of two million keeps Redis 7.0 busy for more than a
 // second.
@@ -102,10 +97,10 @@ const mostElements = 1 << 19
 // by one; 0 for what is stored as whole blocks of them.
 func elements(r *record.Record) int64 {
 	switch r.Type {
-	case 2, 3, 4, 5: // set, sorted sets, hash: the number of elements comes first
+	case rdbparse.TypeSet, rdbparse.TypeZset, rdbparse.TypeHash, rdbparse.TypeZset2: // the number of elements comes first
 		n, _ := rdbLength(headOf(r))
 		return n
-	case 24: // hash with field TTLs: after the earliest expiry
+	case rdbparse.TypeHashTTL: // it comes after the earliest expiry
 		if head := headOf(r); len(head) > 8 {
 			n, _ := rdbLength(head[8:])
 			return n

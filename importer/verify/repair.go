@@ -59,8 +59,8 @@ func (c *Comparer) restore(ctx context.Context, l *look) (verdict, error) {
 		return verdict{}, &valueError{clone(l.ch.key(e)), err}
 	}
 	version := rdbparse.LowestVersion(e.typ)
-	const moduleType = 7 // whose encoding does not go by the number of the type
-	if version == 0 || e.typ == moduleType && e.version != 0 {
+	// A module's own encoding does not go by the type's number.
+	if version == 0 || e.typ == rdbparse.TypeModule2 && e.version != 0 {
 		version = e.version
 	}
 	name := l.ch.name(e)

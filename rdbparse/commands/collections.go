@@ -2,41 +2,11 @@ package commands
 
 import (
 	"fmt"
+	"github.com/slotferry/slotferry/rdbparse"
 	"math"
 	"strconv"
 
 	"github.com/slotferry/slotferry/rdbparse/decode"
-)
-
-// Value types, as named in src/rdb.h of Redis 8.6 and Valkey 9.1.
-const (
-	typeString         = 0
-	typeList           = 1
-	typeSet            = 2
-	typeZset           = 3 // scores as text
-	typeHash           = 4
-	typeZset2          = 5 // scores as 8 bytes
-	typeHashZipmap     = 9
-	typeListZiplist    = 10
-	typeSetIntset      = 11
-	typeZsetZiplist    = 12
-	typeHashZiplist    = 13
-	typeQuicklist      = 14
-	typeStream         = 15
-	typeHashListpack   = 16
-	typeZsetListpack   = 17
-	typeQuicklist2     = 18
-	typeStream2        = 19
-	typeSetListpack    = 20
-	typeStream3        = 21
-	typeHashTTLRC      = 22 // Redis 7.4 release candidates
-	typeHashLPTTLRC    = 23 // the same as a listpack
-	typeHashTTL        = 24
-	typeHashListpackEx = 25
-	typeStream4        = 26 // with idempotent producers (8.6)
-	typeStream5        = 27 // with given-back entries (8.8)
-
-	valkeyHash2 = 22 // hash with field TTLs (9.0)
 )
 
 // string sends SET with the first part and APPEND with each that follows.
@@ -96,13 +66,13 @@ func (w *writer) list(typ byte) {
 	b := w.batch("RPUSH")
 	add := func(element []byte) { b.add(element) }
 	switch typ {
-	case typeList:
+	case rdbparse.TypeList:
 		w.each(func() { b.add(w.held()) })
-	case typeListZiplist:
+	case rdbparse.TypeListZiplist:
 		w.walk(w.ziplist(), add)
-	case typeQuicklist:
+	case rdbparse.TypeQuicklist:
 		w.each(func() { w.walk(w.ziplist(), add) })
-	case typeQuicklist2:
+	case rdbparse.TypeQuicklist2:
 		const plain, packed = 1, 2
 		w.each(func() {
 			switch container := w.length(); container {
@@ -122,9 +92,9 @@ func (w *writer) set(typ byte) {
 	b := w.batch("SADD")
 	add := func(member []byte) { b.add(member) }
 	switch typ {
-	case typeSetIntset:
+	case rdbparse.TypeSetIntset:
 		w.check(decode.Intset(w.held(), add))
-	case typeSetListpack:
+	case rdbparse.TypeSetListpack:
 		w.walk(w.listpack(), add)
 	default:
 		w.each(func() { b.add(w.held()) })
@@ -157,11 +127,11 @@ func (w *writer) zset(typ byte) {
 		})
 	}
 	switch typ {
-	case typeZsetZiplist:
+	case rdbparse.TypeZsetZiplist:
 		packed(w.ziplist())
-	case typeZsetListpack:
+	case rdbparse.TypeZsetListpack:
 		packed(w.listpack())
-	case typeZset2:
+	case rdbparse.TypeZset2:
 		w.each(func() { member := w.held(); add(member, w.double()) })
 	default:
 		w.each(func() { member := w.held(); add(member, w.textScore()) })

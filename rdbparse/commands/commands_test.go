@@ -73,23 +73,23 @@ func TestCommands(t *testing.T) {
 		o    Options
 		want string
 	}{
-		{"empty string", serialized{typ: typeString, body: []byte("\x00")}, Options{}, "SET k "},
-		{"integer", serialized{typ: typeString, body: []byte("\xc0\xfb")}, Options{}, "SET k -5"},
-		{"string in parts", serialized{typ: typeString, body: []byte("\x07abcdefg")}, Options{MaxBytes: 10}, "SET k abcde|APPEND k fg"},
-		{"string of whole parts", serialized{typ: typeString, body: []byte("\x0aabcdefghij")}, Options{MaxBytes: 10}, "SET k abcde|APPEND k fghij"},
-		{"list in commands of two", serialized{typ: typeList, body: []byte("\x05\x01a\x01b\x01c\x01d\x01e")}, Options{MaxElements: 2}, "RPUSH k a b|RPUSH k c d|RPUSH k e"},
-		{"an element that is long goes alone", serialized{typ: typeList, body: []byte("\x04\x01a\x0alongerthan\x01c\x01d")}, Options{MaxBytes: 10}, "RPUSH k a|RPUSH k longerthan|RPUSH k c d"},
-		{"list of nothing", serialized{typ: typeList, body: []byte("\x00")}, Options{}, ""},
+		{"empty string", serialized{typ: rdbparse.TypeString, body: []byte("\x00")}, Options{}, "SET k "},
+		{"integer", serialized{typ: rdbparse.TypeString, body: []byte("\xc0\xfb")}, Options{}, "SET k -5"},
+		{"string in parts", serialized{typ: rdbparse.TypeString, body: []byte("\x07abcdefg")}, Options{MaxBytes: 10}, "SET k abcde|APPEND k fg"},
+		{"string of whole parts", serialized{typ: rdbparse.TypeString, body: []byte("\x0aabcdefghij")}, Options{MaxBytes: 10}, "SET k abcde|APPEND k fghij"},
+		{"list in commands of two", serialized{typ: rdbparse.TypeList, body: []byte("\x05\x01a\x01b\x01c\x01d\x01e")}, Options{MaxElements: 2}, "RPUSH k a b|RPUSH k c d|RPUSH k e"},
+		{"an element that is long goes alone", serialized{typ: rdbparse.TypeList, body: []byte("\x04\x01a\x0alongerthan\x01c\x01d")}, Options{MaxBytes: 10}, "RPUSH k a|RPUSH k longerthan|RPUSH k c d"},
+		{"list of nothing", serialized{typ: rdbparse.TypeList, body: []byte("\x00")}, Options{}, ""},
 		{"scores", rareValues["zset of extremes"], Options{},
 			"ZADD k 1.7976931348623157e+308 a 5e-324 b inf c -inf d 0.1 e"},
-		{"expiries behind their fields", serialized{typ: typeHashTTL, body: []byte("\xe8\x03\x00\x00\x00\x00\x00\x00\x05" +
+		{"expiries behind their fields", serialized{typ: rdbparse.TypeHashTTL, body: []byte("\xe8\x03\x00\x00\x00\x00\x00\x00\x05" +
 			"\x05\x01a\x011\x00\x01b\x012\x06\x01c\x013\x05\x01d\x014\x05\x01e\x015")}, Options{MaxElements: 4, Now: 1, Target: everything},
 			"HSET k a 1 b 2 c 3 d 4|HPEXPIREAT k 1004 FIELDS 2 a d|HPEXPIREAT k 1005 FIELDS 1 c|HSET k e 5|HPEXPIREAT k 1004 FIELDS 1 e"},
-		{"expired fields", serialized{typ: typeHashTTL, body: []byte("\xe8\x03\x00\x00\x00\x00\x00\x00\x02\x01\x01a\x011\x02\x01b\x012")}, Options{Now: 1001, Target: everything}, ""},
-		{"expired fields on a target without", serialized{typ: typeHashTTL, body: []byte("\xe8\x03\x00\x00\x00\x00\x00\x00\x02\x01\x01a\x011\x00\x01b\x012")}, Options{}, "HSET k b 2"},
-		{"stream of nothing for 7.0", serialized{typ: typeStream2, body: []byte("\x00\x00\x05\x06\x00\x00\x03\x04\x07\x00")}, Options{Target: system},
+		{"expired fields", serialized{typ: rdbparse.TypeHashTTL, body: []byte("\xe8\x03\x00\x00\x00\x00\x00\x00\x02\x01\x01a\x011\x02\x01b\x012")}, Options{Now: 1001, Target: everything}, ""},
+		{"expired fields on a target without", serialized{typ: rdbparse.TypeHashTTL, body: []byte("\xe8\x03\x00\x00\x00\x00\x00\x00\x02\x01\x01a\x011\x00\x01b\x012")}, Options{}, "HSET k b 2"},
+		{"stream of nothing for 7.0", serialized{typ: rdbparse.TypeStream2, body: []byte("\x00\x00\x05\x06\x00\x00\x03\x04\x07\x00")}, Options{Target: system},
 			"XGROUP CREATE k slotferry 0 MKSTREAM|XGROUP DESTROY k slotferry|XSETID k 5-6 ENTRIESADDED 7 MAXDELETEDID 3-4"},
-		{"stream of nothing for 6.0", serialized{typ: typeStream2, body: []byte("\x00\x00\x05\x06\x00\x00\x03\x04\x07\x00")}, Options{},
+		{"stream of nothing for 6.0", serialized{typ: rdbparse.TypeStream2, body: []byte("\x00\x00\x05\x06\x00\x00\x03\x04\x07\x00")}, Options{},
 			"XGROUP CREATE k slotferry 0 MKSTREAM|XGROUP DESTROY k slotferry|XSETID k 5-6"},
 		{"group for 7.0", groupStream, Options{Target: system}, strings.Join([]string{
 			"XADD k 1-1 f v", "XADD k 1-2 f w", "XSETID k 1-2 ENTRIESADDED 2 MAXDELETEDID 0-0", "XGROUP CREATE k g 1-1 ENTRIESREAD 1",
@@ -121,7 +121,7 @@ func withGroup(deliveries byte) serialized {
 	at := "\x09" + repeat("\x00", 7)
 	pending := "\x02" + rawID(1, 1) + at + "\x03" + rawID(1, 2) + at + string(deliveries)
 	consumers := "\x02\x01c" + at + "\x02" + rawID(1, 1) + rawID(1, 2) + "\x01d" + at + "\x00"
-	return serialized{typ: typeStream, body: []byte("\x01\x10" + rawID(1, 1) + entries + "\x02\x01\x02" + "\x01\x01g\x01\x01" + pending + consumers)}
+	return serialized{typ: rdbparse.TypeStream, body: []byte("\x01\x10" + rawID(1, 1) + entries + "\x02\x01\x02" + "\x01\x01g\x01\x01" + pending + consumers)}
 }
 
 func rawID(ms, seq byte) string {
@@ -139,20 +139,20 @@ func TestRefused(t *testing.T) {
 		{"module", serialized{typ: 7, body: []byte("\x00")}, Options{}, ErrUnsupported},
 		{"module of release candidates", serialized{typ: 6}, Options{}, ErrUnsupported},
 		{"field expiry", ttl, Options{}, ErrUnsupported},
-		{"not a number", serialized{typ: typeZset, body: []byte("\x01\x01a\xfd")}, Options{}, ErrUnsupported},
-		{"entries given back", serialized{typ: typeStream5, body: []byte("\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+		{"not a number", serialized{typ: rdbparse.TypeZset, body: []byte("\x01\x01a\xfd")}, Options{}, ErrUnsupported},
+		{"entries given back", serialized{typ: rdbparse.TypeStream5, body: []byte("\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
 			"\x01\x01g\x00\x00\x00\x01" + rawID(1, 1) + repeat("\x00", 8) + "\x01\x00\x01" + rawID(1, 1) + "\x64\x40\x64\x00\x00\x00")}, Options{}, ErrUnsupported},
 		{"stream entry of too many fields", groupStream, Options{MaxHeld: fieldBytes - 1}, rdbparse.ErrTooLong},
 		{"unknown type", serialized{typ: 200}, Options{}, rdbparse.ErrUnknownType},
-		{"Redis' type in Valkey's numbers", serialized{vendor: rdbparse.Valkey, typ: typeHashTTL}, Options{}, rdbparse.ErrUnknownType},
-		{"element over the cap", serialized{typ: typeList, body: []byte("\x01\x0aabcdefghij")}, Options{MaxHeld: 9}, rdbparse.ErrTooLong},
-		{"announced element over the cap", serialized{typ: typeList, body: []byte("\x01\x81\x7f\xff\xff\xff\xff\xff\xff\xff")}, Options{}, rdbparse.ErrTooLong},
+		{"Redis' type in Valkey's numbers", serialized{vendor: rdbparse.Valkey, typ: rdbparse.TypeHashTTL}, Options{}, rdbparse.ErrUnknownType},
+		{"element over the cap", serialized{typ: rdbparse.TypeList, body: []byte("\x01\x0aabcdefghij")}, Options{MaxHeld: 9}, rdbparse.ErrTooLong},
+		{"announced element over the cap", serialized{typ: rdbparse.TypeList, body: []byte("\x01\x81\x7f\xff\xff\xff\xff\xff\xff\xff")}, Options{}, rdbparse.ErrTooLong},
 		{"container over the cap", rareValues["list ziplist"], Options{MaxHeld: 14}, rdbparse.ErrTooLong},
 		{"pending entries over the cap", groupStream, Options{MaxHeld: 2*pendingBytes - 1}, rdbparse.ErrTooLong},
-		{"bytes behind the value", serialized{typ: typeString, body: []byte("\x01ab")}, Options{}, rdbparse.ErrCorrupt},
-		{"more elements than there are", serialized{typ: typeList, body: []byte("\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01a")}, Options{}, rdbparse.ErrTruncated},
-		{"LZF data that can't give so much", serialized{typ: typeString, body: []byte("\xc3\x04\x81\x00\x00\x00\xff\x00\x00\x00\x00\x00x\xa0\x00")}, Options{}, rdbparse.ErrCorrupt},
-		{"entries that don't add up", serialized{typ: typeStream, body: []byte("\x00\x01\x00\x00\x00")}, Options{}, rdbparse.ErrCorrupt},
+		{"bytes behind the value", serialized{typ: rdbparse.TypeString, body: []byte("\x01ab")}, Options{}, rdbparse.ErrCorrupt},
+		{"more elements than there are", serialized{typ: rdbparse.TypeList, body: []byte("\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01a")}, Options{}, rdbparse.ErrTruncated},
+		{"LZF data that can't give so much", serialized{typ: rdbparse.TypeString, body: []byte("\xc3\x04\x81\x00\x00\x00\xff\x00\x00\x00\x00\x00x\xa0\x00")}, Options{}, rdbparse.ErrCorrupt},
+		{"entries that don't add up", serialized{typ: rdbparse.TypeStream, body: []byte("\x00\x01\x00\x00\x00")}, Options{}, rdbparse.ErrCorrupt},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := collect(tc.of, tc.o)
@@ -214,7 +214,7 @@ func TestOthersErrors(t *testing.T) {
 func TestIdempotence(t *testing.T) {
 	body := "\x01\x10" + rawID(1, 1) + listpack("\x01", "\x00", "\x01", "\x81f", "\x00", "\x02", "\x00", "\x00", "\x81v", "\x04") +
 		"\x01\x01\x02\x01\x01\x00\x00\x02\x00" + "\x32\x20" + "\x01\x01p\x02\x01a\x01\x01\x01b\x01\x02" + "\x02\x00"
-	s := serialized{typ: typeStream4, body: []byte(body)}
+	s := serialized{typ: rdbparse.TypeStream4, body: []byte(body)}
 	lines, err := collect(s, Options{Target: everything})
 	want := []string{"XADD k 1-1 f v", "XSETID k 1-2 ENTRIESADDED 2 MAXDELETEDID 0-0", "XCFGSET k IDMP-DURATION 50 IDMP-MAXSIZE 32", "XIDMPRECORD k p a 1-1"}
 	if err != nil || !slices.Equal(lines, want) {

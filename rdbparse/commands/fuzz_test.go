@@ -83,7 +83,7 @@ func FuzzLZF(f *testing.F) {
 		for _, length := range []uint32{uint32(len(packed)), n} {
 			body = append(body, 0x80, byte(length>>24), byte(length>>16), byte(length>>8), byte(length))
 		}
-		m, err := inModel(serialized{typ: typeString, body: append(append([]byte{lzfS}, body...), packed...)}, bytes.NewReader(append(append([]byte{lzfS}, body...), packed...)), Options{})
+		m, err := inModel(serialized{typ: rdbparse.TypeString, body: append(append([]byte{lzfS}, body...), packed...)}, bytes.NewReader(append(append([]byte{lzfS}, body...), packed...)), Options{})
 		if len(packed) == 0 || n == 0 {
 			wrong = errors.New("LZF data for nothing")
 		}

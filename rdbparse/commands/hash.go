@@ -15,14 +15,14 @@ import (
 // its fields.
 func (w *writer) hash(v rdbparse.Vendor, typ byte) {
 	h := &hashBatch{batch: w.batch("HSET")}
-	if v == rdbparse.Valkey && typ == valkeyHash2 || typ >= typeHashTTLRC {
+	if v == rdbparse.Valkey && typ == rdbparse.ValkeyHash2 || typ >= rdbparse.TypeHashTTLRC {
 		h.fixed += len("HPEXPIREAT") + len("FIELDS") + 2*longestDecimal
 		h.sent = h.expire
 	} else {
 		h.sent = func([][]byte) { h.expiries = h.expiries[:0] }
 	}
 	switch {
-	case v == rdbparse.Valkey && typ == valkeyHash2:
+	case v == rdbparse.Valkey && typ == rdbparse.ValkeyHash2:
 		w.each(func() {
 			name, value := w.held2()
 			at := w.milliseconds()
@@ -31,25 +31,25 @@ func (w *writer) hash(v rdbparse.Vendor, typ byte) {
 			}
 			h.add(name, value, at)
 		})
-	case typ == typeHash:
+	case typ == rdbparse.TypeHash:
 		w.each(func() {
 			name, value := w.held2()
 			h.add(name, value, 0)
 		})
-	case typ == typeHashZipmap:
+	case typ == rdbparse.TypeHashZipmap:
 		w.check(decode.Zipmap(w.held(), func(f decode.Field) { h.add(f.Name, f.Value, 0) }))
-	case typ == typeHashZiplist:
+	case typ == rdbparse.TypeHashZiplist:
 		h.packed(w.ziplist(), false)
-	case typ == typeHashListpack:
+	case typ == rdbparse.TypeHashListpack:
 		h.packed(w.listpack(), false)
-	case typ == typeHashLPTTLRC:
+	case typ == rdbparse.TypeHashLPTTLRC:
 		h.packed(w.listpack(), true)
-	case typ == typeHashListpackEx:
+	case typ == rdbparse.TypeHashListpackEx:
 		w.bits() // the earliest expiry, which the fields tell as well
 		h.packed(w.listpack(), true)
-	case typ == typeHashTTL:
+	case typ == rdbparse.TypeHashTTL:
 		h.relative(w.milliseconds())
-	default: // typeHashTTLRC
+	default: // rdbparse.TypeHashTTLRC
 		h.relative(1)
 	}
 	h.flush()

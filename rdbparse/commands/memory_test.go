@@ -3,6 +3,7 @@ package commands
 import (
 	"bytes"
 	"encoding/binary"
+	"github.com/slotferry/slotferry/rdbparse"
 	"io"
 	"runtime"
 	"slices"
@@ -75,7 +76,7 @@ func TestMemory(t *testing.T) {
 		want   int // bytes of elements
 		verify func(t *testing.T, words [][]byte)
 	}{
-		{"LZF string", typeString, lzf, plain, func(t *testing.T, words [][]byte) {
+		{"LZF string", rdbparse.TypeString, lzf, plain, func(t *testing.T, words [][]byte) {
 			for left := words[2]; len(left) > 0; {
 				n := min(len(left), lzfBack-at%lzfBack)
 				if !bytes.Equal(left[:n], lzfPattern[at%lzfBack:][:n]) {
@@ -84,23 +85,23 @@ func TestMemory(t *testing.T) {
 				left, at = left[n:], at+n
 			}
 		}},
-		{"plain string", typeString, repeated(long(200_000*1000), 200_000, func(dst []byte, i int) []byte {
+		{"plain string", rdbparse.TypeString, repeated(long(200_000*1000), 200_000, func(dst []byte, i int) []byte {
 			return append(dst, strings.Repeat("x", 1000)...)
 		}), 200_000 * 1000, nil},
-		{"list", typeList, repeated(long(200_000), 200_000, func(dst []byte, i int) []byte {
+		{"list", rdbparse.TypeList, repeated(long(200_000), 200_000, func(dst []byte, i int) []byte {
 			return append(dst, "\x07element"...)
 		}), 7 * 200_000, nil},
-		{"list of listpacks", typeQuicklist2, repeated(long(2_000), 2_000, func(dst []byte, i int) []byte {
+		{"list of listpacks", rdbparse.TypeQuicklist2, repeated(long(2_000), 2_000, func(dst []byte, i int) []byte {
 			return append(append(dst, 2), thousand...)
 		}), 6 * 2_000_000, nil},
-		{"zset", typeZset2, repeated(long(200_000), 200_000, func(dst []byte, i int) []byte {
+		{"zset", rdbparse.TypeZset2, repeated(long(200_000), 200_000, func(dst []byte, i int) []byte {
 			return append(dst, "\x06member\x00\x00\x00\x00\x00\x00\xf8\x3f"...) // 1.5
 		}), 9 * 200_000, nil},
-		{"hash with expiries", typeHashTTL, repeated("\x00\x00\x00\x00\x00\x00\x00\x00"+long(100_000), 100_000, func(dst []byte, i int) []byte {
+		{"hash with expiries", rdbparse.TypeHashTTL, repeated("\x00\x00\x00\x00\x00\x00\x00\x00"+long(100_000), 100_000, func(dst []byte, i int) []byte {
 			dst = binary.BigEndian.AppendUint64(append(dst, 0x81), 1<<42+uint64(i/1000))
 			return append(dst, "\x01f\x01v"...)
 		}), 0, nil},
-		{"stream", typeStream, io.MultiReader(repeated(long(1000), 1000, func(dst []byte, i int) []byte {
+		{"stream", rdbparse.TypeStream, io.MultiReader(repeated(long(1000), 1000, func(dst []byte, i int) []byte {
 			dst = binary.BigEndian.AppendUint64(append(dst, 16), uint64(i+1))
 			return append(binary.BigEndian.AppendUint64(dst, 0), node...)
 		}), strings.NewReader(long(100_000)+long(1000)+"\x00\x00")), 0, nil},
@@ -163,7 +164,7 @@ func BenchmarkWrite(b *testing.B) {
 		name string
 		typ  byte
 		body []byte
-	}{{"list of a million", typeQuicklist2, body}, {"LZF string of 26 MB", typeString, packed}} {
+	}{{"list of a million", rdbparse.TypeQuicklist2, body}, {"LZF string of 26 MB", rdbparse.TypeString, packed}} {
 		b.Run(bc.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -3,12 +3,13 @@ package commands
 import (
 	"strconv"
 
+	"github.com/slotferry/slotferry/rdbparse"
 	"github.com/slotferry/slotferry/rdbparse/decode"
 )
 
 // streamRevisions: 1 (Redis 5.0), 2 (7.0), 3 (7.2), 4 (8.6), 5 (8.8).
 var streamRevisions = map[byte]int{
-	typeStream: 1, typeStream2: 2, typeStream3: 3, typeStream4: 4, typeStream5: 5,
+	rdbparse.TypeStream: 1, rdbparse.TypeStream2: 2, rdbparse.TypeStream3: 3, rdbparse.TypeStream4: 4, rdbparse.TypeStream5: 5,
 }
 
 // fieldBytes is what the name and the value of a field take as words, in the

@@ -13,21 +13,21 @@ var everything = Target{FieldExpiry: true, CreateConsumer: true, StreamCounters:
 
 // rareValues are what no server behind the fixtures writes.
 var rareValues = map[string]serialized{
-	"list":                    {typ: typeList, body: []byte("\x04\x01a\xc0\x05\xc3\x04\x08\x00x\xa0\x00\x00")},
-	"list of wide integers":   {typ: typeList, body: []byte("\x05\xc0\x80\xc1\x00\x80\xc1\xff\x7f\xc2\x00\x00\x00\x80\xc2\xff\xff\xff\x7f")},
-	"list with long elements": {typ: typeList, body: []byte("\x04\x01a\x80\x00\x00\x01\x2c" + repeat("b", 300) + "\x01c\x01d")},
-	"zset with text scores":   {typ: typeZset, body: []byte("\x05\x01a\x031.5\x01b\xfe\x01c\xff\x01e\x130.10000000000000001\x01f\x174.9406564584124654e-324")},
-	"zset of extremes": {typ: typeZset2, body: []byte("\x05" +
+	"list":                    {typ: rdbparse.TypeList, body: []byte("\x04\x01a\xc0\x05\xc3\x04\x08\x00x\xa0\x00\x00")},
+	"list of wide integers":   {typ: rdbparse.TypeList, body: []byte("\x05\xc0\x80\xc1\x00\x80\xc1\xff\x7f\xc2\x00\x00\x00\x80\xc2\xff\xff\xff\x7f")},
+	"list with long elements": {typ: rdbparse.TypeList, body: []byte("\x04\x01a\x80\x00\x00\x01\x2c" + repeat("b", 300) + "\x01c\x01d")},
+	"zset with text scores":   {typ: rdbparse.TypeZset, body: []byte("\x05\x01a\x031.5\x01b\xfe\x01c\xff\x01e\x130.10000000000000001\x01f\x174.9406564584124654e-324")},
+	"zset of extremes": {typ: rdbparse.TypeZset2, body: []byte("\x05" +
 		"\x01a\xff\xff\xff\xff\xff\xff\xef\x7f\x01b\x01\x00\x00\x00\x00\x00\x00\x00\x01c\x00\x00\x00\x00\x00\x00\xf0\x7f\x01d\x00\x00\x00\x00\x00\x00\xf0\xff\x01e\x9a\x99\x99\x99\x99\x99\xb9\x3f")},
-	"zipmap":        {typ: typeHashZipmap, body: []byte("\x0c\x01\x03foo\x03\x01bar.\xff")},
-	"list ziplist":  {typ: typeListZiplist, body: []byte("\x0f\x0f\x00\x00\x00\x0a\x00\x00\x00\x01\x00\x00\x02hi\xff")},
-	"quicklist":     {typ: typeQuicklist, body: []byte("\x02" + ziplist("\x02hi") + ziplist("\x01a", "\xf2"))},
-	"zset ziplist":  {typ: typeZsetZiplist, body: []byte(ziplist("\x02hi", "\xfe\x05", "\x02ho", "\x041e-2", "\x01i", "\x03inf"))},
-	"hash ziplist":  {typ: typeHashZiplist, body: []byte(ziplist("\x02hi", "\xfe\x05"))},
-	"hash:ttl:list": {typ: typeHashTTLRC, body: []byte("\x02\x00\x01a\x01b\x81\x00\x00\x04\x00\x00\x00\x00\x00\x01c\x01d")},
-	"hash:ttl:pack": {typ: typeHashLPTTLRC, body: []byte(listpack("\x81c", "\x81d", "\xf4\x00\x00\x00\x00\x00\x04\x00\x00", "\x81a", "\x81b", "\x00"))},
-	"hash:ttl:past": {typ: typeHashTTL, body: []byte("\xe8\x03\x00\x00\x00\x00\x00\x00\x03\x00\x01a\x01b\x01\x01c\x01d\x81\x00\x00\x04\x00\x00\x00\x00\x00\x01e\x01f")},
-	"hash:ttl:valkey": {vendor: rdbparse.Valkey, typ: valkeyHash2, body: []byte("\x03" +
+	"zipmap":        {typ: rdbparse.TypeHashZipmap, body: []byte("\x0c\x01\x03foo\x03\x01bar.\xff")},
+	"list ziplist":  {typ: rdbparse.TypeListZiplist, body: []byte("\x0f\x0f\x00\x00\x00\x0a\x00\x00\x00\x01\x00\x00\x02hi\xff")},
+	"quicklist":     {typ: rdbparse.TypeQuicklist, body: []byte("\x02" + ziplist("\x02hi") + ziplist("\x01a", "\xf2"))},
+	"zset ziplist":  {typ: rdbparse.TypeZsetZiplist, body: []byte(ziplist("\x02hi", "\xfe\x05", "\x02ho", "\x041e-2", "\x01i", "\x03inf"))},
+	"hash ziplist":  {typ: rdbparse.TypeHashZiplist, body: []byte(ziplist("\x02hi", "\xfe\x05"))},
+	"hash:ttl:list": {typ: rdbparse.TypeHashTTLRC, body: []byte("\x02\x00\x01a\x01b\x81\x00\x00\x04\x00\x00\x00\x00\x00\x01c\x01d")},
+	"hash:ttl:pack": {typ: rdbparse.TypeHashLPTTLRC, body: []byte(listpack("\x81c", "\x81d", "\xf4\x00\x00\x00\x00\x00\x04\x00\x00", "\x81a", "\x81b", "\x00"))},
+	"hash:ttl:past": {typ: rdbparse.TypeHashTTL, body: []byte("\xe8\x03\x00\x00\x00\x00\x00\x00\x03\x00\x01a\x01b\x01\x01c\x01d\x81\x00\x00\x04\x00\x00\x00\x00\x00\x01e\x01f")},
+	"hash:ttl:valkey": {vendor: rdbparse.Valkey, typ: rdbparse.ValkeyHash2, body: []byte("\x03" +
 		"\x01a\x01b\xff\xff\xff\xff\xff\xff\xff\xff\x01c\x01d\x00\x00\x00\x00\x00\x04\x00\x00\x01e\x01f\x01\x00\x00\x00\x00\x00\x00\x00")},
 }
 

@@ -11,15 +11,15 @@ import (
 
 func (d *decoder) list(typ byte) (list [][]byte) {
 	switch typ {
-	case typeList:
+	case rdbparse.TypeList:
 		return d.strs()
-	case typeListZiplist:
+	case rdbparse.TypeListZiplist:
 		return d.ziplist(d.str()).appendTo(nil)
-	case typeQuicklist:
+	case rdbparse.TypeQuicklist:
 		for n := d.count(1); n > 0 && d.err == nil; n-- {
 			list = d.ziplist(d.str()).appendTo(list)
 		}
-	case typeQuicklist2:
+	case rdbparse.TypeQuicklist2:
 		const plain, packed = 1, 2
 		for n := d.count(2); n > 0 && d.err == nil; n-- {
 			switch container := d.length(); container {
@@ -51,9 +51,9 @@ func (p packed) appendTo(list [][]byte) [][]byte {
 
 func (d *decoder) set(typ byte) [][]byte {
 	switch typ {
-	case typeSetIntset:
+	case rdbparse.TypeSetIntset:
 		return d.intset(d.str())
-	case typeSetListpack:
+	case rdbparse.TypeSetListpack:
 		return d.listpack(d.str()).appendTo(nil)
 	}
 	return d.strs()
@@ -94,26 +94,26 @@ func (d *decoder) eachInteger(b []byte, take func(member []byte)) {
 }
 
 func (d *decoder) hash(v rdbparse.Vendor, typ byte) []Field {
-	if v == rdbparse.Valkey && typ == valkeyHash2 {
+	if v == rdbparse.Valkey && typ == rdbparse.ValkeyHash2 {
 		return d.valkeyHash()
 	}
 	switch typ {
-	case typeHash:
+	case rdbparse.TypeHash:
 		return many(d, 2, func(f *Field) { f.Name, f.Value = d.str(), d.str() })
-	case typeHashZipmap:
+	case rdbparse.TypeHashZipmap:
 		return d.zipmap(d.str())
-	case typeHashZiplist:
+	case rdbparse.TypeHashZiplist:
 		return d.ziplist(d.str()).fields(false)
-	case typeHashListpack:
+	case rdbparse.TypeHashListpack:
 		return d.listpack(d.str()).fields(false)
-	case typeHashLPTTLRC:
+	case rdbparse.TypeHashLPTTLRC:
 		return d.listpack(d.str()).fields(true)
-	case typeHashListpackEx:
+	case rdbparse.TypeHashListpackEx:
 		d.milliseconds() // the earliest expiry, which the fields tell as well
 		return d.listpack(d.str()).fields(true)
-	case typeHashTTL:
+	case rdbparse.TypeHashTTL:
 		return d.ttlHash(d.milliseconds())
-	default: // typeHashTTLRC
+	default: // rdbparse.TypeHashTTLRC
 		return d.ttlHash(1)
 	}
 }
@@ -211,12 +211,12 @@ func (d *decoder) zipmapLength(first byte) uint64 {
 
 func (d *decoder) zset(typ byte) []Member {
 	switch typ {
-	case typeZsetZiplist:
+	case rdbparse.TypeZsetZiplist:
 		return d.ziplist(d.str()).members()
-	case typeZsetListpack:
+	case rdbparse.TypeZsetListpack:
 		return d.listpack(d.str()).members()
 	}
-	if typ == typeZset2 {
+	if typ == rdbparse.TypeZset2 {
 		return many(d, 1+8, func(m *Member) { m.Name, m.Score = d.str(), d.double() })
 	}
 	return many(d, 1+1, func(m *Member) { m.Name, m.Score = d.str(), d.textScore() })

@@ -199,7 +199,7 @@ func TestManyPacked(t *testing.T) {
 	lp := binary.LittleEndian.AppendUint32(nil, uint32(b.Len()+7))
 	lp = append(append(append(lp, 0xff, 0xff), b.Bytes()...), 0xff)
 	body := binary.BigEndian.AppendUint32([]byte{0x80}, uint32(len(lp)))
-	v := serialized{typ: typeZsetListpack, body: append(body, lp...)}.decode(t)
+	v := serialized{typ: rdbparse.TypeZsetListpack, body: append(body, lp...)}.decode(t)
 	if len(v.Zset) != members || string(v.Zset[members-1].Name) != "39999" || v.Zset[members-1].Score != 1 {
 		t.Errorf("%d members, the last is %+v", len(v.Zset), v.Zset[len(v.Zset)-1])
 	}
@@ -227,7 +227,7 @@ func TestBackLength(t *testing.T) {
 			all := element + tc.after + "\x81y\x02"
 			lp := string(binary.LittleEndian.AppendUint32(nil, uint32(len(all)+7))) + "\x02\x00" + all + "\xff"
 			body := string(binary.BigEndian.AppendUint32([]byte{0x80}, uint32(len(lp)))) + lp
-			v := serialized{typ: typeSetListpack, body: []byte(body)}.decode(t)
+			v := serialized{typ: rdbparse.TypeSetListpack, body: []byte(body)}.decode(t)
 			if len(v.Set) != 2 || string(v.Set[0]) != long || string(v.Set[1]) != "y" {
 				t.Errorf("%d members", len(v.Set))
 			}

@@ -27,37 +27,6 @@ var (
 	ErrUnknown = rdbparse.ErrUnknownType
 )
 
-// Value types, as named in src/rdb.h of Redis 8.6 and Valkey 9.1.
-const (
-	typeString         = 0
-	typeList           = 1
-	typeSet            = 2
-	typeZset           = 3 // scores as text
-	typeHash           = 4
-	typeZset2          = 5 // scores as 8 bytes
-	typeHashZipmap     = 9
-	typeListZiplist    = 10
-	typeSetIntset      = 11
-	typeZsetZiplist    = 12
-	typeHashZiplist    = 13
-	typeQuicklist      = 14
-	typeStream         = 15
-	typeHashListpack   = 16
-	typeZsetListpack   = 17
-	typeQuicklist2     = 18
-	typeStream2        = 19
-	typeSetListpack    = 20
-	typeStream3        = 21
-	typeHashTTLRC      = 22 // Redis 7.4 release candidates
-	typeHashLPTTLRC    = 23 // the same as a listpack
-	typeHashTTL        = 24
-	typeHashListpackEx = 25
-	typeStream4        = 26 // with idempotent producers (8.6)
-	typeStream5        = 27 // with given-back entries (8.8)
-
-	valkeyHash2 = 22 // hash with field TTLs (9.0)
-)
-
 // Value is one value as the commands of its type see it; Type says which other
 // field holds it. Its slices may be parts of the bytes that it was decoded
 // from.

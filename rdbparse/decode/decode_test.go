@@ -90,7 +90,7 @@ func TestFixtures(t *testing.T) {
 // TestAppend appends to parts of a value, which must leave the others alone.
 func TestAppend(t *testing.T) {
 	body := []byte("\x04\xc0\x01\xc0\x02\x01a\x01b")
-	v := serialized{typ: typeList, body: body}.decode(t)
+	v := serialized{typ: rdbparse.TypeList, body: body}.decode(t)
 	for _, e := range v.List {
 		_ = append(e, "more"...)
 	}

@@ -21,10 +21,10 @@ func TestOtherDecoder(t *testing.T) {
 	compared, mixed := map[byte]int{}, 0
 	for _, fixture := range fixtures {
 		for key, s := range readFixture(t, fixture) {
-			if s.typ > typeHashListpackEx || s.vendor == rdbparse.Valkey && s.typ >= valkeyHash2 {
+			if s.typ > rdbparse.TypeHashListpackEx || s.vendor == rdbparse.Valkey && s.typ >= rdbparse.ValkeyHash2 {
 				continue
 			}
-			if key == "list:plain" && s.typ == typeQuicklist2 {
+			if key == "list:plain" && s.typ == rdbparse.TypeQuicklist2 {
 				mixed++
 				continue
 			}

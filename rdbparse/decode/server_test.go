@@ -131,7 +131,7 @@ func TestServers(t *testing.T) {
 					continue // which servers refuse
 				}
 				version := rdbparse.LowestVersion(tc.typ)
-				if tc.typ >= typeHashTTLRC {
+				if tc.typ >= rdbparse.TypeHashTTLRC {
 					if !strings.HasPrefix(name, "redis-8") {
 						continue
 					}

@@ -89,7 +89,7 @@ type Produced struct {
 }
 
 var streamRevisions = map[byte]int{
-	typeStream: 1, typeStream2: 2, typeStream3: 3, typeStream4: 4, typeStream5: 5,
+	rdbparse.TypeStream: 1, rdbparse.TypeStream2: 2, rdbparse.TypeStream3: 3, rdbparse.TypeStream4: 4, rdbparse.TypeStream5: 5,
 }
 
 // stream reads L n, n × (S id, S listpack), numbers, groups, producers.
