@@ -93,6 +93,15 @@ type Position struct {
 	Cursor uint64 `json:"cursor,omitempty"`
 	RunID  string `json:"run_id,omitempty"`
 
+	// A stream of commands behind a full copy, or an append-only file: the number
+	// of bytes before it. Stream names the history that Serial counts in (the
+	// replication ID, or one made from the files), Era the full copy that it began
+	// with: two commands of one era are in the order of their serials, whatever
+	// became of the replication ID between them.
+	Stream string `json:"stream,omitempty"`
+	Era    string `json:"era,omitempty"`
+	Serial int64  `json:"serial,omitempty"`
+
 	// End says that there is nothing more to read.
 	End bool `json:"end,omitempty"`
 }
