@@ -97,9 +97,7 @@ func TestWrongSource(t *testing.T) {
 		{"u:p@localhost:6379", "begins with redis://"},
 		{"nothing.rdb", `no file "nothing.rdb"`},
 		{"x.aof/y", "cannot be looked at"},
-		{"x.aof", "not supported yet"},
-		{"appendonlydir", "not supported yet"},
-		{"aof", "not supported yet"},
+		{"appendonlydir", "is a folder"},
 		{"folder", "is a folder"},
 		{os.DevNull, "no regular file"},
 	} {

@@ -31,6 +31,8 @@ type Common struct {
 	// MaxLatency is how long a live source may take to answer others before it is
 	// asked for less; 0: whatever it takes.
 	MaxLatency time.Duration
+	Spool      Spool
+	AOF        AOF
 
 	Output     string            // "auto", "text" or "json"
 	AddressMap map[string]string // announced host or host:port → the same as dialled; IPv6 hosts alone without brackets
@@ -58,6 +60,7 @@ type Import struct {
 	Common
 	Policy
 	Resume
+	Live
 	DryRun bool   // a plan instead
 	Verify Rounds // at the end, when Rounds.Count is not 0
 	// WaitReplicas is how many replicas of each master must have what a checkpoint
@@ -95,16 +98,17 @@ type Rounds struct {
 const (
 	KindRedis = "redis" // a live server
 	KindRDB   = "rdb"   // a file
+	KindAOF   = "aof"   // an append-only file, its manifest, or the folder of both
 	KindStdin = "stdin" // an RDB on standard input
 )
 
 // Source is where keys come from.
 type Source struct {
 	Kind     string
-	Path     string            // of the RDB file
+	Path     string            // of the file or folder
 	Endpoint endpoint.Endpoint // of the server
 	DB       int               // database that the URL names; -1: none
-	Via      string            // "scan" for a server, else ""
+	Via      string            // "scan" or "sync" for a server, else ""
 	Text     string            // as the user wrote it, in one spelling and without credentials
 }
 
@@ -137,6 +141,10 @@ func LoadImport(fs *pflag.FlagSet, env Environment) (*Import, error) {
 	c := &Import{Common: v.common(needTarget), Policy: v.policy(), DryRun: v.boolean("dry-run")}
 	c.Resume = v.resume(c.Common, "")
 	c.WaitReplicas = v.replicas()
+	c.Live = v.live(&c.Source)
+	if c.Follow && len(c.Choice.Types) > 0 {
+		v.wrong("type", "of what type a key is that is written to later can't be told; leave it out when the source is followed")
+	}
 	rounds := v.rounds()
 	if v.boolean("verify") {
 		c.Verify = rounds
@@ -206,6 +214,7 @@ func (v *values) common(target bool) Common {
 	c.MaxCommand = v.bytes("max-command", minCommand)
 	c.ScanCount = v.count("scan-count", maxScanCount)
 	c.MaxLatency = v.duration("max-source-latency")
+	c.Spool, c.AOF = v.spool(), v.aof(&c.Source)
 	c.Output = v.oneOf("output")
 	c.AddressMap = v.addressMap()
 	return c

@@ -47,17 +47,19 @@ const (
 	groupPlan       = "The plan"
 	groupVerify     = "The comparison"
 	groupPolicy     = "What to do when"
+	groupLive       = "The running source"
+	groupAOF        = "The append-only file"
 	groupLimits     = "Limits"
 	groupCheckpoint = "Stop and resume"
 	groupOutput     = "Output, network, configuration"
 )
 
-var groups = []string{groupFromTo, groupSecrets, groupTLS, groupChoice, groupPlan, groupVerify, groupPolicy, groupLimits, groupCheckpoint, groupOutput}
+var groups = []string{groupFromTo, groupSecrets, groupTLS, groupChoice, groupPlan, groupVerify, groupPolicy, groupLive, groupAOF, groupLimits, groupCheckpoint, groupOutput}
 
 var settings = []setting{
-	{name: "source", group: groupFromTo, usage: "where keys come from: `SRC` is redis://[user[:password]@]host[:port][/db], rediss:// with TLS, unix:///path/of/socket[?db=N], an RDB file, or - for an RDB on standard input"},
+	{name: "source", group: groupFromTo, usage: "where keys come from: `SRC` is redis://[user[:password]@]host[:port][/db], rediss:// with TLS, unix:///path/of/socket[?db=N], an RDB file, an append-only file or its folder, or - for an RDB on standard input"},
 	{name: "target", group: groupFromTo, usage: "the cluster: `TGT` is redis://[user[:password]@]host:port[,host:port…], or rediss:// with TLS; any nodes of it, the others are found"},
-	{name: "via", group: groupFromTo, values: []string{"scan", "sync"}, usage: "how a live source is read: `HOW` is scan (the default)"},
+	{name: "via", group: groupFromTo, values: []string{"scan", "sync"}, usage: "how a live source is read: `HOW` is scan (the default), or sync, as its replica, which goes on with what is written meanwhile and afterwards"},
 
 	{name: "source-username", group: groupSecrets},
 	{name: "source-password", group: groupSecrets},
@@ -106,6 +108,20 @@ var settings = []setting{
 	{name: "functions", group: groupPolicy, preset: "replace", values: []string{"replace", "skip", "fail"}, of: ImportCommand | PlanCommand, usage: "function libraries of the source: `HOW` is replace those of the same name, skip, or fail"},
 	{name: "fail-fast", group: groupPolicy, kind: kindBool, of: ImportCommand, usage: "stop at the first key that fails"},
 	{name: "retry-for", group: groupPolicy, preset: "5m", usage: "how long to keep trying while the target does not answer or is full: `TIME` such as 30s or 5m, 0 for not at all"},
+
+	{name: "follow", group: groupLive, of: ImportCommand, kind: kindBool, usage: "with --via scan: carry what is written meanwhile and afterwards, too, by keyspace notifications (--via sync does it anyway)"},
+	{name: "once", group: groupLive, of: ImportCommand, kind: kindBool, usage: "end when what was written before the end of the copy is in"},
+	{name: "cutover", group: groupLive, of: ImportCommand, kind: kindBool, usage: "when the target is close behind: pause the source's writers, wait until all is in, compare, and say that clients can be switched"},
+	{name: "lag-threshold", group: groupLive, of: ImportCommand, preset: "1MiB", usage: "begin the cutover when less than `SIZE` of the source's stream is missing"},
+	{name: "pause-timeout", group: groupLive, of: ImportCommand, preset: "30s", usage: "pause the source's writers for `TIME` at most; after that the source lets them go on by itself"},
+	{name: "on-cutover", group: groupLive, of: ImportCommand, usage: "run `COMMAND` by the shell when clients can be switched, while the writers are paused; SLOTFERRY_CUTOVER_… variables tell it the facts"},
+	{name: "on-flush", group: groupLive, of: ImportCommand, preset: "stop", values: []string{"stop", "apply"}, usage: "when someone empties a database of the source (FLUSHALL, FLUSHDB, SWAPDB): `HOW` is stop, or apply it to the target"},
+	{name: "spool-dir", group: groupLive, usage: "where what does not fit into memory waits: `DIR` (default beside the checkpoint)"},
+	{name: "spool-max", group: groupLive, preset: "4GiB", usage: "at most `SIZE` of it"},
+
+	{name: "aof-via", group: groupAOF, preset: "auto", values: []string{"auto", "replay", "scratch"}, usage: "`HOW` an append-only file is read: replay its commands, scratch: have a redis-server load it and take its RDB, or auto: replay where that is exact"},
+	{name: "scratch-server", group: groupAOF, usage: "the redis-server or valkey-server at `PATH` for that (default: found on PATH)"},
+	{name: "until", group: groupAOF, usage: "read up to a point in `TIME`, such as 2026-03-01T13:30:00Z, if the file has time stamps (aof-timestamp-enabled)"},
 
 	{name: "rate-keys", group: groupLimits, preset: "0", usage: "at most `N` keys a second; 0 is no limit"},
 	{name: "rate-bytes", group: groupLimits, preset: "0", usage: "at most `SIZE` a second, such as 50MiB; 0 is no limit"},

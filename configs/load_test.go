@@ -107,6 +107,38 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+func TestFollow(t *testing.T) {
+	c := mustLoad(t, "--via=sync", "--cutover", "--pause-timeout=5s", "--on-cutover=echo x", "--on-flush=apply", "--spool-dir=/x", "--spool-max=64MiB")
+	want := Live{Follow: true, OnFlush: "apply", Cutover: true, LagThreshold: 1 << 20, PauseTimeout: 5 * time.Second, OnCutover: "echo x"}
+	if c.Source.Via != "sync" || c.Live != want || c.Spool != (Spool{Dir: "/x", Max: 64 << 20}) {
+		t.Errorf("got %+v, %+v, want %+v", c.Live, c.Spool, want)
+	}
+	if c := mustLoad(t); c.Follow {
+		t.Error("a plain scan follows its source")
+	}
+	for _, tc := range []struct {
+		flags []string
+		at    string
+		says  string
+	}{
+		{[]string{"--via=sync", "--type=hash"}, "--type", "written to later"},
+		{[]string{"--via=sync", "--once", "--cutover"}, "--once", "ends by itself"},
+		{[]string{"--follow", "--cutover", "--pause-timeout=10ms"}, "--pause-timeout", "too short"},
+	} {
+		_, err := load(t, nil, append([]string{anySource, anyTarget}, tc.flags...)...)
+		wantOneError(t, err, tc.at, tc.says)
+	}
+	aof := write(t, "x.aof", "")
+	_, err := load(t, nil, "--source="+aof, anyTarget, "--follow")
+	wantOneError(t, err, "--follow", "running source")
+	a, err := load(t, nil, "--source="+aof, anyTarget, "--until=2026-03-01T14:30:00+01:00", "--aof-via=scratch", "--scratch-server=/x")
+	if err != nil || a.Source.Kind != KindAOF || a.AOF.Via != "scratch" || a.AOF.ScratchServer != "/x" || a.AOF.Until.Unix() != 1772371800 {
+		t.Errorf("got %+v, %v", a, err)
+	}
+	_, err = load(t, nil, "--source="+aof, anyTarget, "--until=yesterday")
+	wantOneError(t, err, "--until", "with its zone")
+}
+
 func TestPrecedence(t *testing.T) {
 	file := write(t, "c.yaml", "on_exists: skip\nfunctions: skip\noutput: json\ninclude: [a, b]\nsource: redis://file\ntarget: redis://file\n")
 	variables := []string{"SLOTFERRY_CONFIG=" + file, "SLOTFERRY_ON_EXISTS=replace", "SLOTFERRY_FUNCTIONS=fail", "SLOTFERRY_EXCLUDE=x,y\nz\n", "SLOTFERRY_TYPE=hash,set", "SLOTFERRY_OUTPUT="}
@@ -201,8 +233,15 @@ func TestWrongValues(t *testing.T) {
 		{"--on-unsupported=replace", "choose fail or skip"},
 		{"--functions=", "choose replace, skip or fail"},
 		{"--output=xml", "choose auto, text or json"},
-		{"--via=sync", "not supported yet"},
-		{"--via=psync", "choose scan"},
+		{"--via=psync", "choose scan or sync"},
+		{"--once", "is followed"},
+		{"--cutover", "is followed"},
+		{"--on-cutover=true", "not given"},
+		{"--lag-threshold=1s", "no size"},
+		{"--on-flush=ignore", "choose stop or apply"},
+		{"--spool-max=1MiB", "too small"},
+		{"--aof-via=load", "choose auto, replay or scratch"},
+		{"--until=2026-03-01T13:30:00Z", "append-only file"},
 		{"--type=hash,", "a type is empty"},
 		{"--include=", "a pattern is empty"},
 		{"--slots=5-1", "reversed"},

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,9 +21,7 @@ import (
 var hostPort = regexp.MustCompile(`^(?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}(?:/\d*)?$`)
 
 var (
-	errAOF        = errors.New("append-only files are not supported yet; write an RDB file with BGSAVE, or name the running server")
 	errStdinTwice = errors.New("standard input can be read only once, and comparing takes more; save it to a file first")
-	errSync       = errors.New("sync is not supported yet; leave it out to read by scan")
 )
 
 // source returns where keys come from, with credentials and TLS.
@@ -33,16 +32,13 @@ func (v *values) source() Source {
 		v.wrong("source", "%v", err)
 	}
 	via := strings.ToLower(strings.TrimSpace(v.text("via")))
-	switch {
-	case via == "sync":
-		v.wrong("via", "%v", errSync)
-	case via != "" && via != "scan":
-		v.wrong("via", "%q is not known; choose scan", v.text("via"))
+	if via != "" && via != "scan" && via != "sync" {
+		v.wrong("via", "%q is not known; choose scan or sync", v.text("via"))
 	}
 	switch {
 	case err != nil:
 	case s.Kind == KindRedis:
-		s.Via = "scan"
+		s.Via = cmp.Or(via, "scan")
 		v.credentials("source", &s.Endpoint)
 		v.tls("source", secure, &s.Endpoint)
 	default:
@@ -75,6 +71,9 @@ func parseSource(text string) (s Source, secure bool, err error) {
 		return parseServer(text)
 	}
 	s.Kind, s.Path, s.Text = KindRDB, text, filepath.Clean(text)
+	if isAppendOnly(text) {
+		s.Kind = KindAOF
+	}
 	return s, false, checkFile(text)
 }
 
@@ -125,7 +124,7 @@ func parseServer(text string) (Source, bool, error) {
 // nothing of what may be an address with a password.
 func checkFile(path string) error {
 	info, err := os.Stat(path)
-	switch lower := strings.ToLower(path); {
+	switch {
 	case err != nil && strings.Contains(path, "@"):
 		return errors.New("there is no such file; the address of a server begins with redis:// or rediss://")
 	case err != nil && hostPort.MatchString(path):
@@ -134,20 +133,21 @@ func checkFile(path string) error {
 		return fmt.Errorf("there is no file %q; for a server write redis://host:port", path)
 	case err != nil:
 		return fmt.Errorf("the file cannot be looked at: %w", withoutPath(err))
-	case info.IsDir() && isAppendOnlyDir(path):
-		return errAOF
+	case info.IsDir() && isAppendOnly(path):
+		return nil
 	case info.IsDir():
 		return fmt.Errorf("%q is a folder; name the RDB file in it", path)
-	case strings.HasSuffix(lower, ".aof") || strings.HasSuffix(lower, ".manifest"):
-		return errAOF
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%q is no regular file; to read from a pipe, write - and connect it to standard input", path)
 	}
 	return nil
 }
 
-func isAppendOnlyDir(path string) bool {
-	if strings.HasPrefix(filepath.Base(path), "appendonly") {
+// isAppendOnly tells whether a path is an append-only file, its manifest, or a
+// folder with some.
+func isAppendOnly(path string) bool {
+	switch lower := strings.ToLower(path); {
+	case strings.HasSuffix(lower, ".aof"), strings.HasSuffix(lower, ".aof.manifest"):
 		return true
 	}
 	found, err := filepath.Glob(filepath.Join(path, "*.aof*"))
