@@ -74,6 +74,13 @@ type Options struct {
 	OpenStore func(context.Context) (Store, error)
 	Restart   bool // forget the checkpoint
 
+	// Mirror lets only what has changed be written, and what is gone be removed;
+	// nil: all is written, nothing removed.
+	Mirror Mirror
+	// Exists tells which keys a living source has at present, for Mirror; nil: the
+	// source is a file.
+	Exists func(ctx context.Context, db int, keys [][]byte) ([]bool, error)
+
 	RateKeys  float64 // keys a second; 0 for no limit
 	RateBytes int64   // bytes of values and keys a second; 0 for no limit
 
@@ -130,6 +137,9 @@ type Job struct {
 	limited   atomic.Bool   // --rate-keys or --rate-bytes makes it wait
 	rest      time.Duration // between rounds of a verification
 	standing  atomic.Pointer[Standstill]
+	mirrored  bool         // the Mirror knows what the target holds
+	unchanged atomic.Int64 // with a Mirror: of the skipped keys
+	deleted   atomic.Int64 // with a Mirror: removed from the target
 }
 
 // New returns a job that has not begun.
@@ -200,6 +210,9 @@ func (j *Job) Run(ctx context.Context) (Summary, error) {
 		j.opts.Foresee(p)
 	}
 	err = j.copy(ctx)
+	if err == nil && j.opts.Mirror != nil {
+		err = j.finishMirror(ctx)
+	}
 	err = j.finish(ctx, err)
 	return j.summary(err), err
 }

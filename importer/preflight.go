@@ -45,6 +45,9 @@ func (j *Job) preflight(ctx context.Context) error {
 	if sourceWell {
 		j.checkDatabases(&found)
 	}
+	if j.opts.Mirror != nil && !j.verifying && sourceWell && targetWell && len(found.Blockers()) == 0 {
+		j.openMirror(ctx, &found)
+	}
 	if targetWell && !j.verifying {
 		j.checkTarget(&found)
 		if n := j.opts.WaitReplicas; n > 0 {
@@ -142,6 +145,9 @@ func (j *Job) openStore(ctx context.Context, found *preflight.Findings) {
 		found.Block("checkpoint_unusable", "see that the checkpoint can be read", "%v", err)
 	case c.Done:
 		j.log.Info("an earlier run of this job was finished; beginning anew")
+	case j.opts.Mirror != nil:
+		j.unfinished = true
+		j.log.Info("an earlier run of this job was not finished; a mirror begins anew, and writes only what it has not written for certain")
 	default:
 		j.saved, j.resumed, j.unfinished = c, true, true
 	}
@@ -179,7 +185,7 @@ func (j *Job) checkIdentity(source, target bool, found *preflight.Findings) {
 func (j *Job) checkTarget(found *preflight.Findings) {
 	written := j.saved.State.Counts.Permanent
 	switch {
-	case !j.resumed && j.target.Keys > 0 && j.opts.OnExists == Fail:
+	case !j.resumed && !j.mirrored && j.target.Keys > 0 && j.opts.OnExists == Fail:
 		found.Block("target_not_empty", "--on-exists replace lets the source win, --on-exists skip lets the target win; or empty the target",
 			"the target holds %d keys already", j.target.Keys)
 	case j.resumed && j.target.Keys < written/2:

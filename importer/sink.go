@@ -37,6 +37,7 @@ type sink struct {
 	flushed time.Time
 	plainDB int                // Job.plainDB, for this goroutine
 	stream  *choice.Collisions // of a source that could not be looked at beforehand
+	mirror  Mirror             // nil: all is sent
 	keys    *rate.Limiter
 	bytes   *rate.Limiter
 }
@@ -48,6 +49,9 @@ func newSink(ctx context.Context, j *Job, to end) *sink {
 	s := &sink{ctx: ctx, job: j, end: to, tracker: j.tracker.Load(), now: time.Now().UnixMilli(), plainDB: int(j.plainDB.Load())}
 	if !j.surveyed() && !j.planning {
 		s.stream = j.opts.Choice.Collisions(nil, 0)
+	}
+	if !j.planning && !j.verifying {
+		s.mirror = j.opts.Mirror
 	}
 	if r := j.opts.RateKeys; r > 0 {
 		s.keys = rate.NewLimiter(rate.Limit(r), max(1, int(r/20)))
@@ -90,6 +94,17 @@ func (s *sink) Record(r *record.Record) error {
 	case r.Fate == record.Gone, r.ExpireAt != 0 && r.ExpireAt <= s.now:
 		seg.Done(checkpoint.Expired, 1, 0, 0)
 		return nil
+	}
+	if m := s.mirror; m != nil {
+		unchanged, err := m.Seen(r, name)
+		if err != nil {
+			return err
+		}
+		if unchanged {
+			seg.Done(checkpoint.Skipped, 1, 0, 0)
+			s.job.unchanged.Add(1)
+			return nil
+		}
 	}
 	if err := s.throttle(r); err != nil {
 		return err

@@ -28,7 +28,9 @@ type Summary struct {
 	// UniqueAtLeast is how many keys the target has gained, when it was empty
 	// before: SCAN may yield a key twice, and Read counts both.
 	UniqueAtLeast int64                `json:"unique_at_least,omitempty"`
-	Seconds       float64              `json:"seconds"` // of this run
+	Unchanged     int64                `json:"unchanged,omitempty"` // of Skipped: a mirror has them already
+	Deleted       int64                `json:"deleted,omitempty"`   // gone from the source, removed from the target
+	Seconds       float64              `json:"seconds"`             // of this run
 	Runs          int                  `json:"runs"`
 	Resumed       bool                 `json:"resumed"`
 	Retries       target.Retries       `json:"retries"`
@@ -54,6 +56,8 @@ func (j *Job) summary(err error) Summary {
 			s.Counts = j.last.Counts
 		}
 	}
+	s.Unchanged = min(j.unchanged.Load(), s.Skipped) // a master that was lost makes some go by twice
+	s.Deleted = j.deleted.Load()
 	s.Failures = t.Failures()
 	s.Retries = j.opts.Target.Retries()
 	s.Masters = j.opts.Target.Masters()
@@ -88,6 +92,10 @@ type Progress struct {
 	Offset  int64 // bytes of the file read
 	Size    int64 // of the file, 0 for none
 	Elapsed time.Duration
+
+	Unchanged int64 // of the skipped keys: a mirror has them already
+	Deleted   int64 // gone from the source, removed from the target
+
 	Resumed checkpoint.Counts // of the runs before this one
 	Masters []target.Master
 	// Standstill is set while nothing gets on, after StandstillAfter.
@@ -104,6 +112,7 @@ func (j *Job) Progress() Progress {
 	p.Counts, p.Resumed = t.Totals(), j.saved.State.Counts
 	p.Total, p.Offset, p.Size = j.saved.Total, j.offset.Load(), j.source.Bytes
 	p.Elapsed = time.Since(j.begun)
+	p.Unchanged, p.Deleted = min(j.unchanged.Load(), p.Counts.Skipped), j.deleted.Load()
 	if !j.planning && !j.verifying {
 		p.Masters = j.opts.Target.Masters()
 	}
