@@ -23,6 +23,10 @@ const keyPrefix = "slotferry:{"
 // they get their own; a slot's tag, "}:" and a hash of the job's name follow.
 const TempPrefix = "slotferry:tmp:{"
 
+// MarkPrefix begins the names of keys that say which commands of a live source
+// are in; a slot's tag, "}:" and a hash of the job's name follow.
+const MarkPrefix = "slotferry:mark:{"
+
 // Cluster keeps a checkpoint in the target itself, in one key, with a lease
 // beside it. Both are gone when the job is done.
 type Cluster struct {
@@ -53,9 +57,9 @@ func (c *Cluster) String() string { return "key " + c.key + " in the target" }
 func (c *Cluster) Keys() []string { return []string{c.key, c.lock} }
 
 // OwnKey reports whether a key of the target is not data: one that a Cluster
-// store made, or a value that is not finished.
+// store made, a value that is not finished, or a mark.
 func OwnKey(key string) bool {
-	return strings.HasPrefix(key, TempPrefix) && strings.Contains(key, "}:") || strings.HasPrefix(key, keyPrefix) && (strings.HasSuffix(key, "}:checkpoint") || strings.HasSuffix(key, "}:lock"))
+	return (strings.HasPrefix(key, TempPrefix) || strings.HasPrefix(key, MarkPrefix)) && strings.Contains(key, "}:") || strings.HasPrefix(key, keyPrefix) && (strings.HasSuffix(key, "}:checkpoint") || strings.HasSuffix(key, "}:lock"))
 }
 
 // Load returns what is stored, ErrNone if nothing is, or ErrDamaged.
