@@ -1,0 +1,152 @@
+package aof
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/slotferry/slotferry/importer/effect"
+	"github.com/slotferry/slotferry/importer/record"
+)
+
+// Stream yields what follows from: the RDB's records, or those of the RDB that
+// the scratch server made; and behind them the commands if they are replayed,
+// for which the sink must be a record.CommandSink. Copied is not called again
+// when it goes on among the commands. An error of the files comes after all
+// that is whole before it was yielded.
+func (s *Source) Stream(ctx context.Context, from record.Position, sink record.Sink) error {
+	if from.End {
+		return nil
+	}
+	p, start, err := s.prepare(ctx, from)
+	if err != nil {
+		return err
+	}
+	if p.way != wayReplay {
+		return s.records(ctx, p, from, sink)
+	}
+	commands, ok := sink.(record.CommandSink)
+	if !ok {
+		return fmt.Errorf("%s: %w", s.opts.Path, ErrNames)
+	}
+	if from.Stream != "" {
+		return s.replay(ctx, p, from, commands)
+	}
+	if start == 0 && s.base != nil {
+		return s.records(ctx, p, from, &before{CommandSink: commands, source: s, plan: p, ctx: ctx})
+	}
+	at := p.behind(start, 0)
+	if err := commands.Copied(at); err != nil {
+		return err
+	}
+	return s.replay(ctx, p, at, commands)
+}
+
+// prepare says which way to go: that of the interrupted run, or the one chosen.
+// A start other than 0 is where the commands begin that matter.
+func (s *Source) prepare(ctx context.Context, from record.Position) (p plan, start int64, err error) {
+	if from.Era != "" {
+		if p, err = s.resumed(from); err == nil && p.way == wayScratch {
+			err = s.reopen(ctx, p)
+		} else if err == nil {
+			s.inner = s.base
+		}
+		return p, 0, err
+	}
+	if s.chosen == nil { // the survey of a run that was resumed is cut short
+		if err := s.decide(ctx); err != nil {
+			return p, 0, err
+		}
+	}
+	return s.chosen.plan, s.chosen.start, nil
+}
+
+// records walks an RDB.
+func (s *Source) records(ctx context.Context, p plan, from record.Position, sink record.Sink) error {
+	if s.inner == nil {
+		return nil
+	}
+	defer s.beat(s.inner.Pulse())()
+	if b, ok := sink.(*before); ok {
+		return s.inner.Stream(ctx, from, b)
+	}
+	return s.inner.Stream(ctx, from, &marked{sink, p.String()})
+}
+
+// marked gives the marks of an RDB the name of the plan.
+type marked struct {
+	record.Sink
+	era string
+}
+
+func (m *marked) Mark(pos record.Position) error {
+	pos.Era = m.era
+	return m.Sink.Mark(pos)
+}
+
+// before is a sink for the RDB that commands follow: its end is not the end.
+type before struct {
+	record.CommandSink
+	ctx    context.Context // of the one Stream that it is made for
+	source *Source
+	plan   plan
+}
+
+func (b *before) Mark(pos record.Position) error {
+	if !pos.End {
+		pos.Era = b.plan.String()
+		return b.CommandSink.Mark(pos)
+	}
+	at := b.plan.behind(pos.Offset, 0)
+	if err := b.CommandSink.Copied(at); err != nil {
+		return err
+	}
+	return b.source.replay(b.ctx, b.plan, at, b.CommandSink)
+}
+
+// replay yields the commands behind a position.
+func (s *Source) replay(ctx context.Context, p plan, from record.Position, sink record.CommandSink) error {
+	defer s.beat(&s.pulse)()
+	r := &reader{files: &s.files, pulse: &s.pulse, max: s.opts.MaxCommand, place: from.Serial, end: p.end}
+	c := record.Command{DB: from.DB, End: from}
+	var e effect.Effect
+	for {
+		words, raw, fresh, err := r.next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if fresh {
+			c.DB = 0
+		}
+		if db, ok := selected(words, &e); ok {
+			c.DB = db
+		}
+		c.Words, c.Raw = words, raw
+		c.End.DB, c.End.Serial = c.DB, r.place
+		if s.passed(&c, &e) {
+			continue
+		}
+		if err := sink.Command(&c); err != nil {
+			return err
+		}
+	}
+	if err := sink.Idle(); err != nil {
+		return err
+	}
+	end := p.behind(p.end, c.DB)
+	end.End = true
+	return sink.Mark(end)
+}
+
+// passed tells whether a command empties a database that was not chosen, which
+// is no business of the target's.
+func (s *Source) passed(c *record.Command, e *effect.Effect) bool {
+	if !isWord(c.Words[0], "FLUSHDB") || s.opts.Choice.DB(c.DB) {
+		return false
+	}
+	return effect.Of(c.Words, 0, e) == nil && e.Kind == effect.Flush
+}
