@@ -23,6 +23,14 @@ import (
 type Options struct {
 	Path   string    // a file, which is read from the checkpoint's offset on
 	Stream io.Reader // an RDB that can be read only once, such as standard input
+	// Name is what messages call a Stream; "standard input".
+	Name string
+	// Prompt says that reading the Stream ends soon after the context does, so
+	// that no goroutine need stand between. Inspect is not for such a Stream.
+	Prompt bool
+	// Aux is told the facts on itself that the RDB begins with; nil: nobody is.
+	// Both are valid until it returns.
+	Aux    func(name, text []byte)
 	Choice *choice.Choice
 	// MaxValue is the longest value in bytes that is held in memory, for a
 	// Stream; longer ones are refused by name. A file's values have no limit.
@@ -68,7 +76,9 @@ func New(o Options) *Source {
 		s.log = zap.NewNop()
 	}
 	if o.Stream != nil {
-		s.name = "standard input"
+		if s.name = o.Name; s.name == "" {
+			s.name = "standard input"
+		}
 		s.stream = bufio.NewReaderSize(&pulse.Reader{R: o.Stream, Pulse: &s.pulse, Wait: s.owes()}, headBytes)
 	}
 	return s
@@ -106,7 +116,8 @@ func (s *Source) Stream(ctx context.Context, from record.Position, sink record.S
 	if err != nil {
 		return err
 	}
-	v := &visit{source: s, walker: w, sink: sink, vendor: w.Header().Vendor, marked: from}
+	s.header = w.Header()
+	v := &visit{source: s, walker: w, sink: sink, vendor: s.header.Vendor, marked: from}
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return errors.Join(err, v.mark())
@@ -138,6 +149,9 @@ func (s *Source) Stream(ctx context.Context, from record.Position, sink record.S
 func (s *Source) input(ctx context.Context) (r io.Reader, stop func()) {
 	if s.stream == nil {
 		return s.file, func() {}
+	}
+	if s.opts.Prompt {
+		return s.opts.Stream, func() {}
 	}
 	pr, pw := io.Pipe()
 	go func() {

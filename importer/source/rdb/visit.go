@@ -40,6 +40,9 @@ func (v *visit) entry(e *rdbparse.Entry) error {
 				return fmt.Errorf("%s at %d: %w", v.source.name, e.Offset, err)
 			}
 		}
+		if v.source.opts.Aux != nil {
+			v.source.opts.Aux(e.Name, e.Text)
+		}
 	}
 	v.entries++
 	if v.entries >= markEntries || e.Offset-v.marked.Offset >= markBytes {
