@@ -137,7 +137,10 @@ const minCommand = 16 << 10
 // beats the file that --config names. fs are flags made by Flags, parsed. The
 // error joins everything that is wrong, each part a *UsageError.
 func LoadImport(fs *pflag.FlagSet, env Environment) (*Import, error) {
-	v := newValues(fs, env)
+	return loadImport(newValues(fs, env))
+}
+
+func loadImport(v *values) (*Import, error) {
 	c := &Import{Common: v.common(needTarget), Policy: v.policy(), DryRun: v.boolean("dry-run")}
 	c.Resume = v.resume(c.Common, "")
 	c.WaitReplicas = v.replicas()
