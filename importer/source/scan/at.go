@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -143,7 +144,11 @@ func (t *transaction) open() error {
 		case h.Kind == '-' && len(t.denied) > spoilt:
 			continue
 		case h.Kind == '-':
-			return refused(h.Line, "EXEC")
+			line := h.Line
+			if _, cause, ok := bytes.Cut(line, []byte("because of: ")); ok { // what EXEC itself was refused for
+				line = cause
+			}
+			return refused(line, "EXEC")
 		case h.Kind != '*' || h.N != int64(1+t.answers()*(len(t.keys)-len(t.denied))):
 			return t.wire(fmt.Errorf("%w: answer to EXEC", resp.ErrProtocol))
 		}
@@ -275,8 +280,7 @@ func (s *Source) AtRights(ctx context.Context) (found preflight.Findings) {
 				continue
 			}
 			line := string(h.Line)
-			unknown := strings.Contains(line, "unknown command") && !strings.HasPrefix(line, "EXECABORT")
-			if unknown || strings.HasPrefix(line, "NOPERM") && !keyDenied(line) {
+			if strings.Contains(line, "unknown command") || strings.Contains(line, "NOPERM") && !keyDenied(line) { // EXEC puts words before it
 				missing = append(missing, command)
 			}
 		}
