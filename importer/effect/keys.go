@@ -94,21 +94,19 @@ func hasStar(pattern []byte) bool {
 	return false
 }
 
-// readRadius looks for a destination among the options, which begin at a word.
+// readRadius looks for destinations among the options, which begin at a word. If
+// there are two, only the last one is written, but servers look at both.
 func readRadius(options int) func([][]byte, *Effect) bool {
 	return func(words [][]byte, e *Effect) bool {
-		store := 0
 		for i := options; i < len(words); i++ {
 			if (is(words[i], "STORE") || is(words[i], "STOREDIST")) && i+1 < len(words) {
 				i++
-				store = i // the last one counts
+				e.Keys = append(e.Keys, i)
 			}
 		}
-		if store == 0 {
+		if len(e.Keys) == 1 {
 			e.Kind, e.Keys = Nothing, e.Keys[:0]
-			return true
 		}
-		e.Keys = append(e.Keys, store)
 		return true
 	}
 }
