@@ -52,6 +52,9 @@ type Options struct {
 	WorkDir string
 	// Until stops before the first command that is known to be later; all.
 	Until time.Time
+	// Filled says that the target may hold keys that the files don't know: commands
+	// would build upon them.
+	Filled bool
 	// MaxCommand is the longest command in bytes that is held in memory; files
 	// with longer ones need the scratch server. 128 MiB
 	MaxCommand int64
@@ -74,14 +77,15 @@ var (
 
 // Source is an append-only file, or a set of them.
 type Source struct {
-	opts   Options
-	log    *zap.Logger
-	files  files
-	pulse  pulse.Pulse
-	inner  *rdb.Source // the RDB in front of the commands, or that of the scratch server
-	now    atomic.Pointer[pulse.Pulse]
-	base   *rdb.Source // the RDB in front of the commands; nil for none
-	chosen *choosing   // once Survey has looked at all
+	opts    Options
+	log     *zap.Logger
+	files   files
+	pulse   pulse.Pulse
+	now     atomic.Pointer[pulse.Pulse]
+	base    *rdb.Source // the RDB in front of the commands; nil for none
+	written time.Time   // when that was
+	inner   *rdb.Source // what records are read from: base, or the RDB of the scratch server
+	chosen  *choosing   // once Survey has looked at all
 }
 
 // New returns the source; Inspect opens it.

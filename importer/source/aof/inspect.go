@@ -33,6 +33,7 @@ func (s *Source) Inspect(ctx context.Context) (preflight.Source, preflight.Findi
 		s.base = s.walk(base.path, s.log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel)))
 		own, more := s.base.Inspect(ctx)
 		found = append(found, more...)
+		s.written = own.Written
 		facts.RDB, facts.Version, facts.Written, facts.Memory = own.RDB, own.Version, own.Written, own.Memory
 	} else if err := s.commandAt(base); err != nil {
 		found.Block("source_not_aof", "name an append-only file: it begins with an RDB or with a command", "%v", err)

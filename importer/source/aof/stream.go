@@ -19,7 +19,7 @@ func (s *Source) Stream(ctx context.Context, from record.Position, sink record.S
 	if from.End {
 		return nil
 	}
-	p, start, err := s.prepare(ctx, from)
+	p, at, err := s.prepare(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -33,10 +33,9 @@ func (s *Source) Stream(ctx context.Context, from record.Position, sink record.S
 	if from.Stream != "" {
 		return s.replay(ctx, p, from, commands)
 	}
-	if start == 0 && s.base != nil {
+	if at.Serial == 0 && s.base != nil {
 		return s.records(ctx, p, from, &before{CommandSink: commands, source: s, plan: p, ctx: ctx})
 	}
-	at := p.behind(start, 0)
 	if err := commands.Copied(at); err != nil {
 		return err
 	}
@@ -44,22 +43,23 @@ func (s *Source) Stream(ctx context.Context, from record.Position, sink record.S
 }
 
 // prepare says which way to go: that of the interrupted run, or the one chosen.
-// A start other than 0 is where the commands begin that matter.
-func (s *Source) prepare(ctx context.Context, from record.Position) (p plan, start int64, err error) {
+// Start is where the commands begin that matter, if the RDB does not.
+func (s *Source) prepare(ctx context.Context, from record.Position) (p plan, start record.Position, err error) {
 	if from.Era != "" {
 		if p, err = s.resumed(from); err == nil && p.way == wayScratch {
 			err = s.reopen(ctx, p)
 		} else if err == nil {
 			s.inner = s.base
 		}
-		return p, 0, err
+		return p, start, err
 	}
 	if s.chosen == nil { // the survey of a run that was resumed is cut short
 		if err := s.decide(ctx); err != nil {
-			return p, 0, err
+			return p, start, err
 		}
 	}
-	return s.chosen.plan, s.chosen.start, nil
+	p = s.chosen.plan
+	return p, p.behind(s.chosen.start, s.chosen.startDB), nil
 }
 
 // records walks an RDB.
@@ -134,6 +134,7 @@ func (s *Source) replay(ctx context.Context, p plan, from record.Position, sink 
 			return err
 		}
 	}
+	s.grown(func(text string) { s.log.Warn(text) })
 	if err := sink.Idle(); err != nil {
 		return err
 	}
