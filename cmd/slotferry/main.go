@@ -112,7 +112,7 @@ The source is never changed.`,
 		return &usageError{fmt.Errorf("unknown command %q (see %s --help)", args[0], cmd.CommandPath())}
 	}
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	root.AddCommand(importCommand(), planCommand(), verifyCommand(), demoCommand(), versionCommand())
+	root.AddCommand(importCommand(), planCommand(), verifyCommand(), serveCommand(), statusCommand(), demoCommand(), versionCommand())
 	return root
 }
 

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/slotferry/slotferry/configs"
+	"github.com/slotferry/slotferry/importer"
+	"github.com/slotferry/slotferry/importer/choice"
+	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/importer/target"
+	"github.com/slotferry/slotferry/service"
+)
+
+// importRunner does the runs of one job of a service: each is an import of its
+// own.
+type importRunner struct{ job configs.ServiceJob }
+
+// Run implements service.Runner.
+func (r importRunner) Run(ctx context.Context, o service.RunOptions) (service.Result, error) {
+	c := r.job.Import
+	out := &output{log: o.Log, stdout: io.Discard, stderr: &detour{w: os.Stderr}}
+	job, release, err := newImport(c, nil, out)
+	if err != nil {
+		return service.Result{}, err
+	}
+	defer release()
+	w := watchRun(job, o.Report)
+	summary, err := job.Run(ctx)
+	stages := w.stop()
+	res := service.Result{
+		Counts: summary.Counts, Unchanged: summary.Unchanged, Deleted: summary.Deleted, Resumed: summary.Resumed,
+		Retries: summary.Retries, Masters: summary.Masters, Stages: stages,
+	}
+	if err == nil && c.Verify.Count > 0 {
+		begun := time.Now()
+		var proof *importer.Verification
+		proof, err = proveImport(ctx, c, out)
+		res.Differences, stages["verify"] = proof.Differences, time.Since(begun).Seconds()
+	}
+	res.Remedy = remedy(err)
+	return res, runError(summary, err)
+}
+
+// newImport makes the job of an import, and all that it works with.
+func newImport(c *configs.Import, stdin io.Reader, out *output) (job *importer.Job, release func(), err error) {
+	keys, err := choice.New(c.Choice)
+	if err != nil {
+		return nil, nil, &usageError{err}
+	}
+	to := withPolicy(targetOptions(&c.Common, out.log), c.Policy)
+	to.Job = c.Job
+	cluster := target.New(to)
+	source := newSource(&c.Common, keys, use{room: cluster.Room, stdin: stdin, log: out.log})
+	job = importer.New(importer.Options{
+		Job: c.Job, Source: source, Target: cluster, Choice: keys, OnExists: importer.OnExists(c.OnExists),
+		SkipUnsupported: c.OnUnsupported == "skip",
+		OpenStore:       openStore(c.Resume, cluster), Restart: c.Restart, SavePatient: savePatience(c.Resume, c.RetryFor),
+		RetryFor: max(c.RetryFor, time.Nanosecond), WaitReplicas: c.WaitReplicas,
+		RateKeys: c.RateKeys, RateBytes: c.RateBytes,
+		Log: out.log, Notify: out.warnings, Foresee: out.foreseen, Standstill: out.standstill,
+	})
+	return job, func() {
+		source.close()
+		cluster.Close()
+	}, nil
+}
+
+// runError is what ended a run, with its status and without secrets.
+func runError(s importer.Summary, err error) error {
+	if err == nil {
+		return nil
+	}
+	status := service.Failed
+	var blocked *preflight.Error
+	switch {
+	case errors.Is(err, importer.ErrInterrupted), errors.Is(err, record.ErrPatience):
+		status = service.Interrupted
+	case errors.As(err, &blocked):
+		status = service.Blocked
+	case errors.Is(err, importer.ErrDifferences):
+		status = service.Differences
+	}
+	text := err.Error()
+	const named = 5
+	for i, f := range s.Failures {
+		if i == named {
+			text += fmt.Sprintf("; and %d more", len(s.Failures)-named)
+			break
+		}
+		text += "; " + failureText(f)
+	}
+	return &service.StatusError{Status: status, Err: &maskedError{errors.New(text)}}
+}
+
+// remedy says what to do about the error of a run.
+func remedy(err error) string {
+	var blocked *preflight.Error
+	switch {
+	case err == nil, errors.Is(err, importer.ErrInterrupted):
+		return ""
+	case errors.As(err, &blocked):
+		var parts []string
+		for _, f := range blocked.Blockers {
+			if f.Remedy != "" {
+				parts = append(parts, f.Remedy)
+			}
+		}
+		return strings.Join(parts, "; ")
+	case errors.Is(err, importer.ErrFailedKeys):
+		return "all other keys are in their masters; remove the cause, then run the job again"
+	case errors.Is(err, importer.ErrDifferences):
+		return "slotferry verify names what differs, and puts it right with --repair"
+	}
+	return "remove the cause; the next run goes on where this one stopped"
+}
+
+// runWatch follows a run for its service.
+type runWatch struct {
+	stages map[string]float64
+	end    func()
+}
+
+// watchRun reports a job's progress every second, until stop.
+func watchRun(job *importer.Job, report func(service.Progress)) *runWatch {
+	w := &runWatch{stages: map[string]float64{}}
+	m := newMeter()
+	const often, ticks = 100 * time.Millisecond, 10
+	last, n := time.Now(), 0
+	look := func(tell bool) {
+		p := job.Progress()
+		now := time.Now()
+		w.stages[p.Phase] += now.Sub(last).Seconds()
+		last = now
+		if !tell {
+			return
+		}
+		if p.Phase != "preflight" {
+			m.add(p)
+		}
+		report(progressOf(p, m, maps.Clone(w.stages)))
+	}
+	look(true)
+	stop := tickUntil(often, func() {
+		n++
+		look(n%ticks == 0)
+	})
+	w.end = func() {
+		stop()
+		look(true)
+	}
+	return w
+}
+
+// stop returns the seconds that each stage took.
+func (w *runWatch) stop() map[string]float64 {
+	w.end()
+	return w.stages
+}
+
+func progressOf(p importer.Progress, m *meter, stages map[string]float64) service.Progress {
+	keys, bytes, _ := m.speed()
+	out := service.Progress{
+		Phase: p.Phase, Counts: p.Counts, Unchanged: p.Unchanged, Deleted: p.Deleted,
+		Total: p.Total, Offset: p.Offset, Size: p.Size,
+		KeysPerSecond: keys, BytesPerSecond: max(0, bytes), Masters: p.Masters, Stages: stages,
+	}
+	if left, ok := m.left(p); ok {
+		seconds := left.Seconds()
+		out.SecondsLeft = &seconds
+	}
+	if s := p.Standstill; s != nil {
+		out.Message = s.String()
+	}
+	return out
+}
+
+// serviceJobs makes the jobs of a service.
+func serviceJobs(c *configs.Service) []service.Job {
+	var out []service.Job
+	for _, j := range c.Jobs {
+		out = append(out, service.Job{
+			Name: j.Name, Kind: j.Kind, Schedule: j.Schedule, CatchUp: j.CatchUp, Retries: j.Retries,
+			Source: j.Import.Source.Text, Target: j.Import.Target.Text, Settings: j.Settings, Runner: importRunner{j},
+		})
+	}
+	return out
+}
