@@ -94,6 +94,9 @@ func (s *Source) Discard() error {
 
 // convert runs the server in a folder of its own. An RDB of the name is whole.
 func (s *Source) convert(ctx context.Context, path string, sum *reviewed) (err error) {
+	if s.opts.WorkDir == "" {
+		return errors.New("no folder for it to work in was named")
+	}
 	if err := os.MkdirAll(s.opts.WorkDir, 0o700); err != nil {
 		return err
 	}
