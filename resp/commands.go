@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +12,9 @@ var ErrTooLarge = errors.New("a command is larger than may be held")
 
 const (
 	commandBuffer = 256 << 10 // what a CommandReader holds when no command is larger
-	spareWords    = 4 << 10   // words that it stays prepared for
+	spareBuffer   = 4 << 20   // what it may hold for some time behind a larger one
+	spareCommands = 64        // how long that is
+	spareWords    = 64 << 10  // words that it stays prepared for
 	maxWords      = 1 << 20   // most words of a command by default, as in Redis itself
 	maxNumber     = 19        // digits of a length, and its kind
 )
@@ -34,6 +37,7 @@ type CommandReader struct {
 	r, w     int    // unread bytes are buf[r:w]
 	offset   int64  // of buf[r] in the source
 	words    [][]byte
+	fitting  int // commands in a row that the small buffer would have held
 
 	// What is known of the command at buf[r:]; places are counted from there.
 	count int64 // its words; 0 before its head is read
@@ -100,6 +104,10 @@ func (r *CommandReader) Next() (words [][]byte, raw []byte, err error) {
 	for _, s := range r.spans {
 		r.words = append(r.words, raw[s.from:s.to:s.to])
 	}
+	r.fitting++
+	if r.pos > len(r.small) {
+		r.fitting = 0
+	}
 	r.consume(r.pos)
 	r.spans, r.count, r.pos, r.need, r.whole = r.spans[:0], 0, 0, 0, false
 	return r.words, raw, nil
@@ -115,14 +123,11 @@ func (r *CommandReader) between() error {
 			return nil
 		}
 		line := r.buf[r.r:r.w]
-		end := 0
-		for end < len(line) && line[end] != '\n' {
-			end++
-		}
-		if end > maxLine {
+		end := bytes.IndexByte(line[:min(len(line), maxLine)], '\n')
+		if end < 0 && len(line) >= maxLine {
 			return r.damaged(0, "an endless annotation")
 		}
-		if end == len(line) {
+		if end < 0 {
 			return nil
 		}
 		size := end + 1
@@ -208,8 +213,8 @@ func (r *CommandReader) parse() (whole bool, err error) {
 	return true, nil
 }
 
-// number reads a kind, a number and a line end. Its size is 0 when it is not all
-// there.
+// number reads a kind, a number without leading zeros, as servers ask for, and a
+// line end. Its size is 0 when it is not all there.
 func number(b []byte, kind byte) (n int64, size int, ok bool) {
 	if len(b) > 0 && b[0] != kind {
 		return 0, 0, false
@@ -217,6 +222,9 @@ func number(b []byte, kind byte) (n int64, size int, ok bool) {
 	for i := 1; i < len(b); i++ {
 		c := b[i]
 		if c >= '0' && c <= '9' && i < maxNumber {
+			if i == 2 && n == 0 {
+				return 0, 0, false
+			}
 			n = n*10 + int64(c-'0')
 			continue
 		}
@@ -268,10 +276,14 @@ func (r *CommandReader) fill() error {
 	return io.ErrNoProgress
 }
 
-// shrink gives back what a large command took.
+// shrink gives back what a large command took: not at once if it is little, as
+// large commands often come one after the other.
 func (r *CommandReader) shrink() {
 	if cap(r.words) > spareWords && r.count == 0 {
 		r.words, r.spans = nil, nil
+	}
+	if len(r.buf) <= spareBuffer && r.fitting < spareCommands {
+		return
 	}
 	if len(r.buf) > len(r.small) && r.w-r.r <= len(r.small) && r.need <= len(r.small) {
 		r.w = copy(r.small, r.buf[r.r:r.w])
