@@ -22,10 +22,11 @@ type Options struct {
 	Choice  *choice.Choice  // names, and which keys travel; types are not asked for
 	Job     string          // names the marks
 
-	// Reread yields keys of one database as they stand in the source at one
-	// instant, each as its i-th, and the place in the stream of that instant. nil:
-	// there is no live source, and keys of commands that can't be split fail.
-	Reread func(ctx context.Context, db int, keys [][]byte, each func(i int, r *record.Record) error) (serial int64, err error)
+	// Reread yields keys of one database as they stand in the source, each once and
+	// in order, with the place in the stream of the very instant at which it was
+	// read (scan.Source.At). nil: there is no live source, and keys of commands that
+	// can't be split fail.
+	Reread func(ctx context.Context, db int, keys [][]byte, each func(i int, serial int64, r *record.Record) error) error
 	// Learn says where the keys of a command stand that no table knows, such as a
 	// module's; nil: nobody knows.
 	Learn func(ctx context.Context, name string) (first, last, step int, ok bool)
