@@ -16,14 +16,20 @@ import (
 
 // What INFO commandstats names the commands that touch keys without telling
 // which: those after which nothing is known, and those that touch keys of one
-// type only, by that type. Seen on Redis 6.0 to 8.6 and Valkey 8.0 to 9.1.
+// type only, by that type; in small letters, which modules don't care for. VREM
+// deletes a key with its last element, so that no SCAN finds it. Seen on Redis
+// 6.0 to 8.6 and Valkey 8.0 to 9.1.
 var (
 	sweeping = []string{"flushall", "flushdb", "swapdb"}
 	silent   = map[string]string{
 		"xreadgroup": "stream", "xack": "stream", "xclaim": "stream", "xautoclaim": "stream", "xackdel": "stream",
-		"vadd": "vectorset", "vrem": "vectorset", "vsetattr": "vectorset",
+		"xcfgset": "stream", "xidmprecord": "stream",
+		"vadd": "vectorset", "vsetattr": "vectorset", "vrem": anything,
 	}
 )
+
+// anything stands for no type: all keys are to be read anew.
+const anything = ""
 
 const (
 	sweepEvery = 30 * time.Second // that keys of a type are looked for, which takes a SCAN of all
@@ -116,7 +122,7 @@ func (l *Listener) sweep(ctx context.Context) error {
 			continue
 		}
 		c.at = time.Now()
-		if !l.version.AtLeast(6, 0) { // which can't SCAN by type
+		if kind == anything || !l.version.AtLeast(6, 0) { // which can't SCAN by type
 			l.missed(ErrSilent)
 		} else if err := l.sweepType(ctx, kind); err != nil {
 			return denied(err)
@@ -193,7 +199,7 @@ func parseTally(info string) tally {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 		if command, ok := strings.CutPrefix(name, "cmdstat_"); ok {
 			calls, _, _ := strings.Cut(strings.TrimPrefix(value, "calls="), ",")
-			counts[command], _ = strconv.ParseInt(calls, 10, 64)
+			counts[strings.ToLower(command)], _ = strconv.ParseInt(calls, 10, 64)
 			continue
 		}
 		switch name {

@@ -116,20 +116,24 @@ func (m *mirror) all(ctx context.Context, _ error) error {
 	return m.scan.Stream(ctx, record.Position{}, m)
 }
 
-// TestMirror has writers change keys of all types in two databases, with what
-// causes gaps among it. Afterwards the mirror is as the source is.
-func TestMirror(t *testing.T) {
+// versions runs a test with the installed server, and with each other version at
+// hand.
+func versions(t *testing.T, test func(t *testing.T, binary string)) {
 	binaries := map[string]string{"installed": ""}
-	paths, _ := filepath.Glob(filepath.Join(os.Getenv("SLOTFERRY_SERVERS"), "*", "bin", "redis-server")) // the pattern is sound
-	for _, path := range paths {
-		if os.Getenv("SLOTFERRY_SERVERS") != "" {
+	if dir := os.Getenv("SLOTFERRY_SERVERS"); dir != "" {
+		paths, _ := filepath.Glob(filepath.Join(dir, "*", "bin", "redis-server")) // the pattern is sound
+		for _, path := range paths {
 			binaries[filepath.Base(filepath.Dir(filepath.Dir(path)))] = path
 		}
 	}
 	for name, binary := range binaries {
-		t.Run(name, func(t *testing.T) { mirrored(t, binary) })
+		t.Run(name, func(t *testing.T) { test(t, binary) })
 	}
 }
+
+// TestMirror has writers change keys of all types in two databases, with what
+// causes gaps among it. Afterwards the mirror is as the source is.
+func TestMirror(t *testing.T) { versions(t, mirrored) }
 
 func mirrored(t *testing.T, binary string) {
 	ctx := t.Context()

@@ -12,7 +12,8 @@
 //
 // Some commands change a value and tell nobody: XREADGROUP, XACK, XCLAIM and
 // XAUTOCLAIM, which concern a stream's consumers, and those of vector sets. When
-// the server has counted any, all keys of that type count as touched. PFCOUNT,
+// the server has counted any, all keys of that type count as touched; VREM, which
+// may delete its key, makes a gap. PFCOUNT,
 // too, writes into its key, but nothing that can't be computed again; and
 // modules' commands tell only what their authors thought of.
 package notify
