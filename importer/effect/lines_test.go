@@ -2,7 +2,7 @@ package effect_test
 
 // writes is every writing command in an order in which all succeed on a server
 // that knows them; with "?" in front it may fail, because not all versions take
-// these words. "_" is a space within a word, DUMP
+// these words. "^" is a space within a word, DUMP
 // and LIBRARIES what DUMP and FUNCTION DUMP return.
 var writes = []string{
 	"SET s v", "SET s v EX 1000", "SET s v PX 1000000", "SET s v KEEPTTL", "SET n1 v NX", "?SET s v EXAT 9999999999", "?SET s v PXAT 9999999999999",
@@ -18,7 +18,7 @@ var writes = []string{
 	"LPOP l", "RPOP l", "?LPOP l 2", "RPOPLPUSH l l2", "BRPOPLPUSH l l2 0", "LMOVE l l2 LEFT RIGHT", "BLMOVE l l2 LEFT RIGHT 0", "BLPOP l 0", "BRPOP l 0",
 	"LMPOP 2 l l2 LEFT", "BLMPOP 0 2 l l2 LEFT COUNT 2",
 	"SADD e 1 2 3 4 5", "SADD e2 2 3", "SREM e 1", "SMOVE e e2 5", "SPOP e", "SINTERSTORE e3 e e2", "SUNIONSTORE e3 e e2", "SDIFFSTORE e3 e e2", "SPOP e3 1",
-	"SORT e STORE l3", "SORT e BY w_* GET # GET v_* LIMIT 0 5 ALPHA STORE l3",
+	"SORT e STORE l3", "SORT e BY w* GET # GET v* LIMIT 0 5 ALPHA STORE l3",
 	"ZADD z 1 a 2 b 3 c 4 d 5 e 6 f 7 g", "ZADD z2 1 a", "ZINCRBY z 1 a", "ZREM z a", "ZPOPMIN z", "ZPOPMAX z", "BZPOPMIN z 0", "BZPOPMAX z 0",
 	"ZUNIONSTORE z3 2 z z2 WEIGHTS 1 2 AGGREGATE MAX", "ZINTERSTORE z3 2 z z2", "ZDIFFSTORE z3 2 z z2", "ZRANGESTORE z3 z 0 -1",
 	"ZREMRANGEBYLEX z2 [x [y", "ZREMRANGEBYRANK z2 5 6", "ZREMRANGEBYSCORE z2 50 60", "ZMPOP 2 z z2 MIN", "BZMPOP 0 2 z z2 MAX COUNT 2",
@@ -35,11 +35,11 @@ var writes = []string{
 	"XGROUP SETID x gr 0", "XGROUP DELCONSUMER x gr c1", "XGROUP DESTROY x gr", "XCFGSET x IDMP-DURATION 50", "XADD x 999999999999999-1 a b",
 	"XIDMPRECORD x me again 999999999999999-1",
 	"VADD v VALUES 3 1 2 3 el", "VSETATTR v el {\"a\":1}", "VREM v el",
-	"EVAL return_redis.call('incr',KEYS[1]) 1 {t}1", "?FUNCTION LOAD #!lua_name=lib\nredis.register_function('fn',function(keys)_return_redis.call('incr',keys[1])_end)",
-	"?FCALL fn 1 {t}2", "?FUNCTION DELETE lib", "?FUNCTION FLUSH", "SCRIPT FLUSH", "PUBLISH ch m", "?SPUBLISH ch m",
+	"EVAL return^redis.call('incr',KEYS[1]) 1 {t}1", "FUNCTION LOAD #!lua^name=lib\nredis.register_function('fn',function(keys)^return^redis.call('incr',keys[1])^end)",
+	"FCALL fn 1 {t}2", "FUNCTION DELETE lib", "FUNCTION FLUSH", "SCRIPT FLUSH", "PUBLISH ch m", "?SPUBLISH ch m",
 	"MULTI", "INCR {q}1", "INCR {q}2", "EXEC",
 	"SWAPDB 0 3", "SELECT 1", "SET in1 v", "FLUSHDB", "SELECT 3", "SET in3 v", "SELECT 0", "FLUSHALL",
-	"RESTORE-ASKING r 0 DUMP REPLACE", "?FUNCTION RESTORE LIBRARIES FLUSH",
+	"RESTORE-ASKING r 0 DUMP REPLACE", "FUNCTION RESTORE LIBRARIES FLUSH",
 }
 
 // movable is further forms of commands whose keys have to be looked for.
@@ -56,5 +56,5 @@ var values = []string{
 	"SELECT 0", "SET s:plain v", "SET s:expiring v PX 100000000", "RPUSH l a b", "SADD e a b", "ZADD z 1 a", "HSET h a 1 b 2",
 	"XADD x 1-1 a b", "XADD x 2-1 a b", "XGROUP CREATE x gr 0", "XREADGROUP GROUP gr c STREAMS x >", "XDEL x 2-1", "PFADD p a",
 	"?HEXPIRE h 10000 FIELDS 1 a", "?XGROUP CREATECONSUMER x gr c2",
-	"?FUNCTION LOAD #!lua_name=lib\nredis.register_function('fn',function(keys)_return_1_end)",
+	"?FUNCTION LOAD #!lua^name=lib\nredis.register_function('fn',function(keys)^return^1^end)",
 }
