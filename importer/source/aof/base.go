@@ -62,11 +62,13 @@ func (v *review) key(vendor rdbparse.Vendor, e *rdbparse.Entry) {
 // fieldsExpire tells whether fields of a hash may expire before a time. Redis
 // writes the earliest one in front; of others it is not looked for.
 func fieldsExpire(vendor rdbparse.Vendor, e *rdbparse.Entry, before int64) bool {
-	switch {
-	case vendor == rdbparse.Redis && (e.Type == rdbparse.TypeHashTTL || e.Type == rdbparse.TypeHashListpackEx):
+	if vendor == rdbparse.Redis && (e.Type == rdbparse.TypeHashTTL || e.Type == rdbparse.TypeHashListpackEx) {
 		return len(e.Value) < 8 || int64(binary.LittleEndian.Uint64(e.Value)) <= before
-	case e.Type >= rdbparse.TypeHashTTLRC && e.Type <= rdbparse.TypeHashListpackEx:
-		return true
 	}
-	return false
+	return hasFieldTTL(e.Type)
+}
+
+// hasFieldTTL tells whether fields of values of an RDB type can expire.
+func hasFieldTTL(typ byte) bool {
+	return typ >= rdbparse.TypeHashTTLRC && typ <= rdbparse.TypeHashListpackEx
 }

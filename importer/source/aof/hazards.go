@@ -39,12 +39,14 @@ func (h *hazards) of(db int, key []byte) uint64 {
 }
 
 // expires notes a key that is about to expire, or fields of it.
-func (h *hazards) expires(db int, key []byte) {
+func (h *hazards) expires(db int, key []byte) { h.note(h.of(db, key)) }
+
+func (h *hazards) note(id uint64) {
 	if len(h.keys) >= maxHazards {
 		h.full = true
 		return
 	}
-	h.keys[h.of(db, key)] = 0
+	h.keys[id] = 0
 }
 
 // has tells whether a key is one of them.
@@ -64,21 +66,25 @@ func (h *hazards) write(db int, key []byte, e *effect.Effect, now, place int64) 
 		return true
 	}
 	id := h.of(db, key)
-	first, known := h.keys[id]
 	fields := strings.HasPrefix(e.Name, "H") // the expiry is that of fields
-	switch {
-	case e.Blind, near && !fields && e.ExpireAt <= now:
+	if e.Blind || near && !fields && e.ExpireAt <= now {
 		// Whatever it was: the value is a new one, or gone.
-		delete(h.keys, id)
-		known = false
+		if near {
+			h.note(id)
+		} else {
+			delete(h.keys, id)
+		}
+		return true
+	}
+	first, known := h.keys[id]
+	switch {
+	case !known && near:
+		h.note(id)
 	case !known:
 	case !gentle[e.Name]:
 		return false
 	case first == 0:
 		h.keys[id] = place + 1
-	}
-	if near && !known {
-		h.expires(db, key)
 	}
 	return true
 }

@@ -115,25 +115,8 @@ func (v *review) all(ctx context.Context) (end int64, err error) {
 		if v.late {
 			return v.whole(), nil
 		}
-		var truncated *truncatedError
-		switch {
-		case errors.Is(err, io.EOF):
-			if v.multi {
-				v.sum.truncated = v.openMulti(v.reader.part)
-			}
-			return v.whole(), nil
-		case errors.As(err, &truncated) && v.reader.part == v.source.files.last():
-			v.sum.truncated = truncated
-			return v.whole(), nil
-		case errors.Is(err, errLong):
-			if !v.source.opts.Until.IsZero() {
-				return 0, fmt.Errorf("%w: %w", errUntil, err)
-			}
-			v.add(v.reader.place, err.Error())
-			v.sum.unread = true
-			return v.reader.end, nil
-		case err != nil:
-			return 0, err
+		if err != nil {
+			return v.ended(err)
 		}
 		if fresh {
 			if v.multi {
@@ -144,6 +127,29 @@ func (v *review) all(ctx context.Context) (end int64, err error) {
 		v.command(words)
 		v.last = v.reader.place
 	}
+}
+
+// ended judges why there is no further command.
+func (v *review) ended(err error) (end int64, _ error) {
+	var truncated *truncatedError
+	switch {
+	case errors.Is(err, io.EOF):
+		if v.multi {
+			v.sum.truncated = v.openMulti(v.reader.part)
+		}
+		return v.whole(), nil
+	case errors.As(err, &truncated) && v.reader.part == v.source.files.last():
+		v.sum.truncated = truncated
+		return v.whole(), nil
+	case errors.Is(err, errLong):
+		if !v.source.opts.Until.IsZero() {
+			return 0, fmt.Errorf("%w: %w", errUntil, err)
+		}
+		v.add(v.reader.place, err.Error())
+		v.sum.unread = true
+		return v.reader.end, nil
+	}
+	return 0, err
 }
 
 // whole is the place behind the last command that a MULTI does not hold.
@@ -270,11 +276,16 @@ func (v *review) write(words [][]byte) {
 			return
 		}
 	}
-	if !single && e.ExpireAt != 0 && e.ExpireAt <= v.now+hazardWithin.Milliseconds() {
+	if !single && e.ExpireAt != 0 && e.ExpireAt <= v.now+hazardWithin.Milliseconds() || restoresFields(words, e) {
 		for _, i := range e.Keys {
 			v.sum.hazards.expires(v.db, words[i])
 		}
 	}
+}
+
+// restoresFields tells whether a command brings a hash whose fields may expire.
+func restoresFields(words [][]byte, e *effect.Effect) bool {
+	return e.Name == "RESTORE" && len(words[3]) > 0 && hasFieldTTL(words[3][0])
 }
 
 // touch notes a database that has keys.

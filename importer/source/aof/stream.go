@@ -24,7 +24,7 @@ func (s *Source) Stream(ctx context.Context, from record.Position, sink record.S
 		return err
 	}
 	if p.way != wayReplay {
-		return s.records(ctx, p, from, sink)
+		return s.records(ctx, from, &marked{Sink: sink, era: p.String()})
 	}
 	commands, ok := sink.(record.CommandSink)
 	if !ok {
@@ -34,7 +34,11 @@ func (s *Source) Stream(ctx context.Context, from record.Position, sink record.S
 		return s.replay(ctx, p, from, commands)
 	}
 	if at.Serial == 0 && s.base != nil {
-		return s.records(ctx, p, from, &before{CommandSink: commands, source: s, plan: p, ctx: ctx})
+		before := &marked{Sink: sink, era: p.String(), hold: true}
+		if err := s.records(ctx, from, before); err != nil {
+			return err
+		}
+		at = p.behind(before.end, 0)
 	}
 	if err := commands.Copied(at); err != nil {
 		return err
@@ -63,46 +67,26 @@ func (s *Source) prepare(ctx context.Context, from record.Position) (p plan, sta
 }
 
 // records walks an RDB.
-func (s *Source) records(ctx context.Context, p plan, from record.Position, sink record.Sink) error {
-	if s.inner == nil {
-		return nil
-	}
+func (s *Source) records(ctx context.Context, from record.Position, sink *marked) error {
 	defer s.beat(s.inner.Pulse())()
-	if b, ok := sink.(*before); ok {
-		return s.inner.Stream(ctx, from, b)
-	}
-	return s.inner.Stream(ctx, from, &marked{sink, p.String()})
+	return s.inner.Stream(ctx, from, sink)
 }
 
 // marked gives the marks of an RDB the name of the plan.
 type marked struct {
 	record.Sink
-	era string
+	era  string
+	hold bool  // the end of the RDB is not that of the source
+	end  int64 // where it was
 }
 
 func (m *marked) Mark(pos record.Position) error {
+	if pos.End && m.hold {
+		m.end = pos.Offset
+		return nil
+	}
 	pos.Era = m.era
 	return m.Sink.Mark(pos)
-}
-
-// before is a sink for the RDB that commands follow: its end is not the end.
-type before struct {
-	record.CommandSink
-	ctx    context.Context // of the one Stream that it is made for
-	source *Source
-	plan   plan
-}
-
-func (b *before) Mark(pos record.Position) error {
-	if !pos.End {
-		pos.Era = b.plan.String()
-		return b.CommandSink.Mark(pos)
-	}
-	at := b.plan.behind(pos.Offset, 0)
-	if err := b.CommandSink.Copied(at); err != nil {
-		return err
-	}
-	return b.source.replay(b.ctx, b.plan, at, b.CommandSink)
 }
 
 // replay yields the commands behind a position.
