@@ -38,6 +38,7 @@ func TestServers(t *testing.T) {
 		known := commandsOf(t, s.Client())
 		t.Run("keys and flags", func(t *testing.T) { compareTable(t, known) })
 		t.Run("movable keys", func(t *testing.T) { compareKeys(t, s.Client(), known) })
+		t.Run("changed keys", func(t *testing.T) { watchChanges(t, s.Client(), known) })
 		t.Run("replication stream", func(t *testing.T) { followStream(t, s, known) })
 		t.Run("rewritten file", func(t *testing.T) { readRewritten(t, s) })
 		t.Run("absolute expiries", func(t *testing.T) { runAbsolute(t, s, known) })
