@@ -1,0 +1,75 @@
+package mirror
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/slotferry/slotferry/importer"
+	"github.com/slotferry/slotferry/importer/record"
+)
+
+// BenchmarkSeen looks up 1 M keys in another order than that of the run before,
+// as after a restart of the source, with nothing changed and with 1 %. The time of
+// Finish is a part of it.
+func BenchmarkSeen(b *testing.B) {
+	const keys = 1_000_000
+	value := make([]byte, 500)
+	for _, bc := range []struct {
+		name    string
+		changed int // in a thousand
+		memory  int64
+	}{
+		{"unchanged", 0, 0}, {"1 percent", 10, 0}, {"not in memory", 10, 1 << 20}, {"all", 1000, 0},
+	} {
+		b.Run(bc.name, func(b *testing.B) {
+			dir := b.TempDir()
+			order := rand.New(rand.NewPCG(1, 2)).Perm(keys)
+			pass := func(salt uint64, changed int) {
+				m, err := Open(Options{Dir: dir, Memory: bc.memory})
+				if err != nil {
+					b.Fatal(err)
+				}
+				_, err = m.Begin(b.Context(), importer.MirrorRun{Source: "s", Target: []string{"t"}, Keys: keys})
+				if err != nil {
+					b.Fatal(err)
+				}
+				written := 0
+				r := record.Record{Value: value}
+				for _, i := range order {
+					r.Key = fmt.Appendf(r.Key[:0], "user:%d:profile", i)
+					binary.LittleEndian.PutUint64(value, uint64(i))
+					binary.LittleEndian.PutUint64(value[8:], 0)
+					if i%1000 < changed {
+						binary.LittleEndian.PutUint64(value[8:], salt)
+					}
+					unchanged, err := m.Seen(&r, r.Key)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if !unchanged {
+						written++
+					}
+				}
+				if _, err := m.Finish(b.Context(), importer.MirrorEnd{}); err != nil {
+					b.Fatal(err)
+				}
+				if err := m.Close(); err != nil {
+					b.Fatal(err)
+				}
+				if salt > 1 && written != keys/1000*changed {
+					b.Fatalf("%d written", written)
+				}
+			}
+			pass(1, bc.changed)
+			b.ReportAllocs()
+			salt := uint64(1)
+			for b.Loop() {
+				salt++
+				pass(salt, bc.changed)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/keys, "ns/key")
+		})
+	}
+}
