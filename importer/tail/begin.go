@@ -50,6 +50,9 @@ func (a *Applier) Begin(ctx context.Context, from record.Position, fresh bool) e
 	if strings.ContainsAny(a.era, " \r\n") || len(a.era) > 128 {
 		return fmt.Errorf("%w: the era %q can't be part of a mark", ErrResync, a.era)
 	}
+	if err := a.everywhere(a.buryAll); err != nil {
+		return err
+	}
 	var marks map[uint16]map[string]string
 	var err error
 	if fresh {

@@ -2,28 +2,31 @@ package tail
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/slotferry/slotferry/importer/target"
-	"github.com/slotferry/slotferry/importer/wait"
 	"github.com/slotferry/slotferry/resp"
 )
 
-// pingRounds is how often a node answers before an earlier connection, which may
-// not be ended by its number, is taken to be at its end: a server reads from all
-// connections in turn.
-const pingRounds = 20
+// pingRounds is how often a node answers before an earlier connection that can't
+// be ended is taken to be at its end: a server reads from all connections in
+// turn, 16 KiB at a time.
+const pingRounds = 256
 
 // greet asks a node who it is, and makes sure that nothing of an earlier
 // connection takes effect any more: a server that was stopped for long reads
 // what lies in its sockets whoever has left meanwhile. The answer to an empty
 // transaction shows that MULTI may be relied on.
-func (p *pipe) greet(ctx context.Context, conn net.Conn, r *resp.Reader) error {
+func (p *pipe) greet(conn net.Conn, r *resp.Reader) error {
 	_ = conn.SetDeadline(time.Now().Add(p.a.opts.ReplyTimeout)) // an error shows in the read
 	out := resp.AppendCommand(nil, "CLIENT", "ID")
+	out = resp.AppendCommand(out, "CLIENT", "SETNAME", p.a.connectionName())
 	out = resp.AppendCommand(out, "INFO", "server")
 	out = append(append(out, multi...), exec...)
 	if _, err := conn.Write(out); err != nil {
@@ -31,6 +34,9 @@ func (p *pipe) greet(ctx context.Context, conn net.Conn, r *resp.Reader) error {
 	}
 	number, err := answer(r)
 	if err != nil {
+		return err
+	}
+	if _, err := answer(r); err != nil { // who may not name connections can't end them by name
 		return err
 	}
 	info, err := answer(r)
@@ -52,7 +58,7 @@ func (p *pipe) greet(ctx context.Context, conn net.Conn, r *resp.Reader) error {
 	life := field(info.text, "run_id")
 	same := life != "" && life == p.runID
 	if same {
-		if err := p.bury(ctx, conn, r); err != nil {
+		if err := p.bury(conn, r); err != nil {
 			return err
 		}
 	} else { // whatever it was told before, its memory may hold less
@@ -64,7 +70,7 @@ func (p *pipe) greet(ctx context.Context, conn net.Conn, r *resp.Reader) error {
 }
 
 // bury ends earlier connections at the node.
-func (p *pipe) bury(ctx context.Context, conn net.Conn, r *resp.Reader) error {
+func (p *pipe) bury(conn net.Conn, r *resp.Reader) error {
 	blind := p.blind
 	for _, id := range p.zombies {
 		if _, err := conn.Write(resp.AppendCommand(nil, "CLIENT", "KILL", "ID", fmt.Sprint(id))); err != nil {
@@ -83,11 +89,49 @@ func (p *pipe) bury(ctx context.Context, conn net.Conn, r *resp.Reader) error {
 		if _, err := answer(r); err != nil {
 			return err
 		}
-		if err := wait.For(ctx, 5*time.Millisecond); err != nil {
+	}
+	return nil
+}
+
+// connectionName is what all connections of the job's appliers are called.
+func (a *Applier) connectionName() string { return "slotferry-tail-" + a.jobHash }
+
+// buryAll ends the connections that an applier before this one may have left at
+// a master with commands that were not read yet, and waits until other
+// connections of its job are at their end.
+func (a *Applier) buryAll(ctx context.Context, client *redis.Client) error {
+	list, err := client.ClientList(ctx).Result()
+	if err != nil && !said(err) {
+		return err
+	}
+	for line := range strings.Lines(list) {
+		id, name := "", ""
+		for word := range strings.FieldsSeq(line) {
+			if v, ok := strings.CutPrefix(word, "id="); ok {
+				id = v
+			} else if v, ok := strings.CutPrefix(word, "name="); ok {
+				name = v
+			}
+		}
+		if name != a.connectionName() {
+			continue
+		}
+		if err := client.ClientKillByFilter(ctx, "ID", id).Err(); err != nil && !said(err) {
+			return err
+		}
+	}
+	for range pingRounds {
+		if err := client.Ping(ctx).Err(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// said tells whether an error is a server's answer.
+func said(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
 }
 
 // doubt has the marks of all slots of a pipe looked at before anything is sent.

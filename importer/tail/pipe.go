@@ -120,7 +120,7 @@ func (p *pipe) session(ctx context.Context) error {
 		p.wake()
 	})()
 	r := resp.NewReader(conn, readBytes, p.moved)
-	if err := p.greet(ctx, conn, r); err != nil {
+	if err := p.greet(conn, r); err != nil {
 		_ = conn.Close()
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
 	"github.com/slotferry/slotferry/checkpoint"
@@ -14,7 +15,6 @@ import (
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/route"
 	"github.com/slotferry/slotferry/importer/target"
-	"github.com/slotferry/slotferry/importer/wait"
 	"github.com/slotferry/slotferry/resp"
 )
 
@@ -266,20 +266,14 @@ func (a *Applier) copyAgain(batch []*wanted) error {
 // outlive waits until what connections of the cluster's own may still hold has
 // taken effect.
 func (a *Applier) outlive() error {
-	for range pingRounds {
-		for _, m := range a.opts.Cluster.Table().Masters() {
-			ctx, cancel := context.WithTimeout(a.ctx, a.opts.ReplyTimeout)
-			err := a.opts.Cluster.Node(m.Addr).Ping(ctx).Err()
-			cancel()
-			if err != nil && a.ctx.Err() != nil {
-				return context.Cause(a.ctx)
+	return a.everywhere(func(ctx context.Context, client *redis.Client) error {
+		for range pingRounds {
+			if err := client.Ping(ctx).Err(); err != nil {
+				return err
 			}
 		}
-		if err := wait.For(a.ctx, 5*time.Millisecond); err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // tend looks after commands that the target would not have, and returns why the
