@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -49,10 +50,14 @@ type Spool struct {
 
 // New returns an empty spool whose files are in dir, which is made if need be,
 // and have at most limit bytes; with 0 it has its memory only. Files that a
-// process left there which could not remove them are removed.
+// process left there which could not remove them are removed. The empty dir is
+// that of the system's temporary files.
 func New(dir string, limit int64, log *zap.Logger) (*Spool, error) {
 	if log == nil {
 		log = zap.NewNop()
+	}
+	if dir == "" {
+		dir = os.TempDir()
 	}
 	s := &Spool{
 		dir: dir, max: limit, log: log, retry: retryAfter,
@@ -284,18 +289,22 @@ func (s *Spool) Close() error {
 // Await waits until there is something to read, be it an error, or for a time;
 // it tells which.
 func (s *Spool) Await(d time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.readable() || d <= 0 {
+		return s.readable()
+	}
 	deadline := time.Now().Add(d)
 	wake := time.AfterFunc(d, s.changed.Broadcast)
 	defer wake.Stop()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.written == s.read && len(s.cuts) == 0 && s.ended == nil && !s.closed {
-		if !time.Now().Before(deadline) {
-			return false
-		}
+	for !s.readable() && time.Now().Before(deadline) {
 		s.changed.Wait()
 	}
-	return true
+	return s.readable()
+}
+
+func (s *Spool) readable() bool {
+	return s.written > s.read || len(s.cuts) > 0 || s.ended != nil || s.closed
 }
 
 // Buffered is how many bytes are in.

@@ -73,7 +73,7 @@ var ErrUnknown = errors.New("the source does not tell")
 // ErrUnknown: the user may not ask, or our connection is not to be found.
 func (s *Source) SourceBuffer(ctx context.Context) (used, limit int64, err error) {
 	local := s.local.Load()
-	if local == nil {
+	if local == nil || s.blind.Load() {
 		return 0, 0, ErrUnknown
 	}
 	pipe := s.client.Pipeline()
@@ -82,6 +82,7 @@ func (s *Source) SourceBuffer(ctx context.Context) (used, limit int64, err error
 	_, _ = pipe.Exec(ctx) // each command's own error counts
 	text, err := list.Text()
 	if noPerm(err) || noPerm(config.Err()) {
+		s.blind.Store(true) // each refusal is noted in the source's ACL LOG
 		return 0, 0, ErrUnknown
 	}
 	if err = errors.Join(err, config.Err()); err != nil {
@@ -149,9 +150,6 @@ func (s *Source) watchBuffer(ctx context.Context) {
 		case <-tick.C:
 		}
 		used, limit, err := s.SourceBuffer(ctx)
-		if errors.Is(err, ErrUnknown) && s.local.Load() != nil {
-			return
-		}
 		near := err == nil && limit > 0 && used >= limit/10*8
 		if near && !warned {
 			s.log.Warn("the source's output buffer for this replication is nearly full; beyond the limit it ends the replication, and a new full copy may be needed; allow more with CONFIG SET client-output-buffer-limit on the source",

@@ -70,6 +70,7 @@ type Source struct {
 	local    atomic.Pointer[string]          // our end of the replication connection
 	received atomic.Int64                    // offset
 	mute     atomic.Bool                     // the user may not run INFO
+	blind    atomic.Bool                     // nor CLIENT LIST or CONFIG GET
 }
 
 // New returns the source; Inspect connects.

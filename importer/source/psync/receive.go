@@ -60,15 +60,17 @@ func (r *receiver) persist(ctx context.Context) error {
 		}
 		last := r.last.Load()
 		if last != before {
-			failures = 1
+			failures = 0 // at once: the source's backlog may be short
 		}
 		s.pulse.Trouble(s.owes("a replication stream that lasts"))
 		if silent := time.Since(time.Unix(0, last)); silent > s.opts.RetryFor {
 			return fmt.Errorf("%w: the source %s sent nothing for %s: %w", record.ErrPatience, s.opts.Endpoint, silent.Round(time.Second), err)
 		}
 		r.log.Warn("the replication stream is interrupted; connecting again", zap.Stringer("source", s.opts.Endpoint), zap.Int("attempt", failures), zap.Error(err))
-		if err := wait.For(ctx, wait.Backoff(failures)); err != nil {
-			return err
+		if failures > 0 {
+			if err := wait.For(ctx, wait.Backoff(failures)); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -169,12 +171,16 @@ func (r *receiver) transfer(l *link) error {
 	return l.in.exactly(spooling{r}, n)
 }
 
-// ackEvery is how often the source is told what was received, as replicas do.
-const ackEvery = time.Second
+// ackEvery is how often the source is told what was received, as replicas do. It
+// begins at ackFirst: a source that made its copy without a disk takes no notice
+// before it has seen its child end, and sends nothing before it takes notice.
+const (
+	ackEvery = time.Second
+	ackFirst = 50 * time.Millisecond
+)
 
 // follow receives the stream until the connection ends. What was received is
-// acknowledged at once, for which a source waits that made its copy without a
-// disk, and then every second.
+// acknowledged at once and every now and then.
 func (r *receiver) follow(ctx context.Context, l *link) error {
 	s := r.source
 	ctx, cancel := context.WithCancel(ctx)
@@ -194,9 +200,7 @@ func (r *receiver) follow(ctx context.Context, l *link) error {
 }
 
 func (r *receiver) acknowledge(ctx context.Context, l *link) {
-	tick := time.NewTicker(ackEvery)
-	defer tick.Stop()
-	for {
+	for rest := ackFirst; ; rest = min(2*rest, ackEvery) {
 		if err := l.send("REPLCONF", "ACK", strconv.FormatInt(r.source.received.Load(), 10)); err != nil {
 			_ = l.conn.Close() // wakes the reader
 			return
@@ -204,7 +208,7 @@ func (r *receiver) acknowledge(ctx context.Context, l *link) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(rest):
 		case <-r.acks:
 		}
 	}

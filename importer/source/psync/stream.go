@@ -61,10 +61,10 @@ func (s *Source) session(ctx context.Context, at *record.Position, sink record.C
 		workers.Wait()
 	}()
 	r := &receiver{source: s, spool: sp, log: s.log, acks: make(chan struct{}, 1)}
+	s.received.Store(at.Serial)
 	if at.Stream != "" {
 		r.following, r.era, r.offset = true, at.Era, at.Serial
 		s.stream.Store(&at.Stream)
-		s.received.Store(at.Serial)
 	}
 	s.spool.Store(sp)
 	full := !r.following
