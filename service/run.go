@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/slotferry/slotferry/importer/target"
 )
 
 // going is a run that is going on.
@@ -32,7 +34,7 @@ func (j *job) begin(by Trigger, due time.Time) {
 	c := &going{run: Run{Job: j.name, Trigger: by, Due: due, Started: now}, interrupt: interrupt}
 	j.mark.Stopped, j.retry.at, j.retry.due = false, time.Time{}, due
 	j.put(&c.run)
-	c.progress = &Progress{Run: c.run.ID, Phase: "start", Started: now}
+	c.progress = &Progress{Run: c.run.ID, Phase: "start", Started: now, Masters: []target.Master{}}
 	j.current = c
 	j.enter(Running)
 	j.log.Info("begins", zap.Uint64("run", c.run.ID), zap.String("trigger", string(by)))
@@ -66,6 +68,9 @@ func (j *job) report(c *going, p Progress) {
 	if j.current != c {
 		return
 	}
+	if p.Masters == nil {
+		p.Masters = []target.Master{}
+	}
 	p.Run, p.Started = c.run.ID, c.run.Started
 	p.Seconds = max(0, j.svc.now().Sub(p.Started).Seconds())
 	c.progress = &p
@@ -81,6 +86,9 @@ func (j *job) end(o outcome) {
 	told := c.stopped || j.state == Pausing || j.ctx == nil || j.ctx.Err() != nil
 	r := c.run
 	r.Ended, r.Result = j.svc.now(), o.result
+	if r.Masters == nil {
+		r.Masters = []target.Master{}
+	}
 	r.Status = statusOf(o.err)
 	if o.err != nil {
 		r.Error = o.err.Error()

@@ -81,6 +81,7 @@ type Service struct {
 	reloading sync.Mutex // held for a whole Reload
 
 	mu   sync.Mutex
+	ran  bool
 	ctx  context.Context // of Run; nil before and after
 	jobs map[string]*job
 	wg   sync.WaitGroup
@@ -130,14 +131,14 @@ func checkJobs(jobs []Job) error {
 func (s *Service) now() time.Time { return s.opts.Now().Round(0) }
 
 // Run runs the jobs until ctx ends, and returns when all of them have saved
-// where they are.
+// where they are. It may be called once.
 func (s *Service) Run(ctx context.Context) error {
 	s.mu.Lock()
-	if s.ctx != nil {
+	if s.ran {
 		s.mu.Unlock()
-		return errors.New("the service is running already")
+		return errors.New("a service runs once")
 	}
-	s.ctx = ctx
+	s.ran, s.ctx = true, ctx
 	for _, j := range s.jobs {
 		s.launch(j)
 	}

@@ -20,8 +20,8 @@ func (j *job) verdict(r *Run, before int, told bool) *Alert {
 		return &a
 	case r.Status == Done, r.Status == Interrupted && told, j.hopeful(r.Status):
 		return nil
-	case m.Alerted && j.spec.Kind == Live:
-		return nil // it is tried without an end
+	case m.Alerted && !j.retry.at.IsZero():
+		return nil // it is tried again and again
 	}
 	m.Alerted = true
 	a := j.alert(OnFailure)

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -34,8 +35,9 @@ type Options struct {
 
 // Store is an open history. Its methods may be called from any goroutine.
 type Store struct {
-	opts Options
-	db   *bbolt.DB
+	opts   Options
+	db     *bbolt.DB
+	broken atomic.Bool // it was damaged meanwhile, and is left alone
 }
 
 // The buckets. Runs are by ID, eight bytes, big end first; byJob has names of
@@ -63,7 +65,7 @@ func Open(folder string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("making the folder: %w", err)
 	}
 	path := filepath.Join(folder, FileName)
-	db, err := openSound(path)
+	db, err := openSound(path, bbolt.Options{})
 	var damaged *damagedError
 	if errors.As(err, &damaged) {
 		aside := fmt.Sprintf("%s.damaged-%s", path, o.Now().UTC().Format("20060102-150405.000"))
@@ -71,14 +73,14 @@ func Open(folder string, o Options) (*Store, error) {
 			return nil, fmt.Errorf("setting a damaged history aside: %w", err)
 		}
 		o.Log.Warn("the history is damaged; it was set aside, and begins anew", zap.String("kept_as", aside), zap.Error(err))
-		db, err = openSound(path)
+		db, err = openSound(path, bbolt.Options{})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	s := &Store{opts: o, db: db}
-	if err := s.db.Update(s.begin); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), db.Close())
+	if err := s.guarded(func() error { return s.db.Update(s.begin) }); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), s.Close())
 	}
 	return s, nil
 }
@@ -112,51 +114,75 @@ func (s *Store) begin(tx *bbolt.Tx) error {
 }
 
 // Close closes the file.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	if s.broken.Load() {
+		return nil // its locks may be held forever
+	}
+	return s.db.Close()
+}
+
+var errBroken = errors.New("the history is damaged; a restart sets it aside and begins anew")
+
+// guarded does something with the file, unless that was damaged meanwhile.
+func (s *Store) guarded(do func() error) error {
+	if s.broken.Load() {
+		return errBroken
+	}
+	err := guarded(do)
+	if damaged := new(damagedError); errors.As(err, &damaged) {
+		s.broken.Store(true)
+	}
+	return err
+}
 
 // Put stores a mark, and a run if there is one. See service.History.
-func (s *Store) Put(r *service.Run, m service.Mark) (err error) {
-	defer recovered(&err)
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		mark, err := json.Marshal(m)
-		if err != nil {
-			return err
-		}
-		// A key must not be empty.
-		if err := tx.Bucket(marksBucket).Put([]byte("job "+m.Job), mark); err != nil || r == nil {
-			return err
-		}
-		if r.ID == 0 {
-			if r.ID, err = tx.Bucket(runsBucket).NextSequence(); err != nil {
-				return err
-			}
-		}
-		if err := putRun(tx, r); err != nil {
-			return err
-		}
-		return s.prune(tx)
+func (s *Store) Put(r *service.Run, m service.Mark) error {
+	return s.guarded(func() error {
+		return s.db.Update(func(tx *bbolt.Tx) error { return s.put(tx, r, m) })
 	})
+}
+
+func (s *Store) put(tx *bbolt.Tx, r *service.Run, m service.Mark) error {
+	mark, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	// A key must not be empty.
+	if err := tx.Bucket(marksBucket).Put([]byte("job "+m.Job), mark); err != nil || r == nil {
+		return err
+	}
+	if r.ID == 0 {
+		if r.ID, err = tx.Bucket(runsBucket).NextSequence(); err != nil {
+			return err
+		}
+	}
+	if err := putRun(tx, r); err != nil {
+		return err
+	}
+	return s.prune(tx)
 }
 
 // Runs returns runs that have ended. See service.History.
 func (s *Store) Runs(job string, limit int, before uint64) (out []service.Run, err error) {
-	defer recovered(&err)
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		out = runs(tx, job, limit, before)
-		return nil
+	err = s.guarded(func() error {
+		return s.db.View(func(tx *bbolt.Tx) error {
+			out = runs(tx, job, limit, before)
+			return nil
+		})
 	})
 	return out, err
 }
 
 // Mark returns what is remembered of a job. See service.History.
 func (s *Store) Mark(job string) (m service.Mark, err error) {
-	defer recovered(&err)
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		text := tx.Bucket(marksBucket).Get([]byte("job " + job))
-		if text == nil {
-			return nil
-		}
-		return json.Unmarshal(text, &m)
+	err = s.guarded(func() error {
+		return s.db.View(func(tx *bbolt.Tx) error {
+			text := tx.Bucket(marksBucket).Get([]byte("job " + job))
+			if text == nil {
+				return nil
+			}
+			return json.Unmarshal(text, &m)
+		})
 	})
 	return m, err
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -36,7 +35,7 @@ func Read(folder string) (Snapshot, error) {
 		return Snapshot{}, err
 	}
 	const attempts = 5 // a service writes seldom, and shortly
-	db, err := open(path, readOnly())
+	db, err := openSound(path, readOnly)
 	serving := errors.Is(err, ErrLocked)
 	for i := 0; i < attempts && serving && db == nil; i++ {
 		db, err = openCopy(path)
@@ -44,14 +43,12 @@ func Read(folder string) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("reading %s: %w", path, err)
 	}
-	s, err := take(db)
-	s.Serving = serving
+	s := Snapshot{Serving: serving}
+	err = guarded(func() error { return db.View(s.take) })
 	return s, errors.Join(err, db.Close())
 }
 
-func readOnly() *bbolt.Options {
-	return &bbolt.Options{ReadOnly: true, Timeout: 100 * time.Millisecond, PreLoadFreelist: true}
-}
+var readOnly = bbolt.Options{ReadOnly: true}
 
 var errMoving = errors.New("it is being written all the time")
 
@@ -78,7 +75,7 @@ func openCopy(path string) (*bbolt.DB, error) {
 	if !before.ModTime().Equal(after.ModTime()) || before.Size() != after.Size() {
 		return nil, errMoving
 	}
-	return open(to, readOnly())
+	return openSound(to, readOnly)
 }
 
 func copyFile(from, to string) error {
@@ -95,38 +92,34 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-func take(db *bbolt.DB) (s Snapshot, err error) {
-	defer recovered(&err)
-	err = db.View(func(tx *bbolt.Tx) error {
-		marks := tx.Bucket(marksBucket)
-		if marks == nil {
-			return nil // a service has only just made the file
+func (s *Snapshot) take(tx *bbolt.Tx) error {
+	marks := tx.Bucket(marksBucket)
+	if marks == nil {
+		return nil // a service has only just made the file
+	}
+	current := map[string]*service.Run{}
+	err := tx.Bucket(openBucket).ForEach(func(id, _ []byte) error {
+		if r, ok := decode(tx.Bucket(runsBucket).Get(id)); ok {
+			current[r.Job] = &r
 		}
-		current := map[string]*service.Run{}
-		err := tx.Bucket(openBucket).ForEach(func(id, _ []byte) error {
-			if r, ok := decode(tx.Bucket(runsBucket).Get(id)); ok {
-				current[r.Job] = &r
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		return marks.ForEach(func(k, text []byte) error {
-			name := string(bytes.TrimPrefix(k, []byte("job ")))
-			j := JobRecord{Current: current[name]}
-			if name == "" { // of no job: written to see whether it can be
-				return nil
-			}
-			if err := json.Unmarshal(text, &j.Mark); err != nil {
-				return fmt.Errorf("job %q: %w", name, err)
-			}
-			if last := runs(tx, name, 1, 0); len(last) > 0 {
-				j.Last = &last[0]
-			}
-			s.Jobs = append(s.Jobs, j)
-			return nil
-		})
+		return nil
 	})
-	return s, err
+	if err != nil {
+		return err
+	}
+	return marks.ForEach(func(k, text []byte) error {
+		name := string(bytes.TrimPrefix(k, []byte("job ")))
+		if name == "" { // of no job: written to see whether it can be
+			return nil
+		}
+		j := JobRecord{Current: current[name]}
+		if err := json.Unmarshal(text, &j.Mark); err != nil {
+			return fmt.Errorf("job %q: %w", name, err)
+		}
+		if last := runs(tx, name, 1, 0); len(last) > 0 {
+			j.Last = &last[0]
+		}
+		s.Jobs = append(s.Jobs, j)
+		return nil
+	})
 }

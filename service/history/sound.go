@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -18,62 +19,67 @@ type damagedError struct{ err error }
 func (e *damagedError) Error() string { return "it is damaged: " + e.err.Error() }
 func (e *damagedError) Unwrap() error { return e.err }
 
-// recovered turns a panic over a file that was damaged meanwhile into an error.
-func recovered(err *error) {
-	if p := recover(); p != nil {
-		*err = &damagedError{fmt.Errorf("%v", p)}
-	}
-}
-
-// openSound opens a file and looks through all of it. The library panics over
-// some damages, and touches pages that a file which was cut off does not have.
-func openSound(path string) (db *bbolt.DB, err error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := file.Close(); err != nil {
-		return nil, err
-	}
-	return open(path, &bbolt.Options{Timeout: 100 * time.Millisecond})
-}
-
-// open opens a file that is there.
-func open(path string, o *bbolt.Options) (db *bbolt.DB, err error) {
+// guarded does something with a file that may be damaged: the library panics
+// over that, or reads from pages that the file does not have.
+func guarded(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer recovered(&err)
-	db, err = bbolt.Open(path, 0o600, o)
-	var system syscall.Errno
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, ErrLocked
-	case errors.As(err, &system):
-		return nil, err
-	case err != nil:
-		return nil, &damagedError{err}
-	}
-	if err := check(db, path); err != nil {
-		return nil, errors.Join(&damagedError{err}, db.Close())
-	}
-	return db, nil
+	defer func() {
+		if p := recover(); p != nil {
+			err = &damagedError{fmt.Errorf("%v", p)}
+		}
+	}()
+	return do()
 }
 
-func check(db *bbolt.DB, path string) (err error) {
-	defer recovered(&err)
-	return db.View(func(tx *bbolt.Tx) error {
-		info, err := os.Stat(path)
-		if err != nil {
+// openSound opens a file, made if need be, and looks through all of it.
+func openSound(path string, o bbolt.Options) (db *bbolt.DB, err error) {
+	const patience = 100 * time.Millisecond
+	o.Timeout = patience
+	var file *os.File // closed by hand where the library panics
+	o.OpenFile = func(path string, flag int, mode os.FileMode) (*os.File, error) {
+		var err error
+		file, err = os.OpenFile(path, flag, mode)
+		return file, err
+	}
+	err = guarded(func() error {
+		if db, err = bbolt.Open(path, 0o600, &o); err != nil {
 			return err
 		}
-		if tx.Size() > info.Size() {
-			return fmt.Errorf("it has %d bytes of %d", info.Size(), tx.Size())
-		}
-		var first error
-		for err := range tx.Check() { // to its end, as it waits for the reader
-			if first == nil {
-				first = err
+		return db.View(check)
+	})
+	var system syscall.Errno
+	var damaged *damagedError
+	switch {
+	case err == nil:
+		return db, nil
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, ErrLocked
+	case !errors.As(err, &damaged) && !errors.As(err, &system):
+		err = &damagedError{err}
+	}
+	if file != nil {
+		// What is mapped still keeps the lock, of a file that is of no use anyway.
+		_ = file.Close()
+	}
+	return nil, err
+}
+
+// check reads every page that runs and marks are on.
+func check(tx *bbolt.Tx) error {
+	return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
+		var last []byte
+		return b.ForEach(func(k, v []byte) error {
+			if last != nil && bytes.Compare(last, k) >= 0 {
+				return &damagedError{fmt.Errorf("%s are out of order", name)}
 			}
-		}
-		return first
+			if v == nil {
+				return &damagedError{fmt.Errorf("%s have parts of their own", name)}
+			}
+			last = append(last[:0], k...)
+			for _, c := range v { // each page of a long value, too
+				_ = c
+			}
+			return nil
+		})
 	})
 }
