@@ -15,7 +15,9 @@ type FollowOptions struct {
 	// scan.Source's Records.
 	Read func(ctx context.Context, db int, keys [][]byte, each func(i int, r *record.Record) error) error
 	// Send takes a key's present value, or Gone for a key that is no more: the
-	// target is to remove it. Filtered is a key of a type that is not chosen.
+	// target is to remove it. Filtered is a key of a type that is not chosen; it
+	// may have been of a chosen one before. Records of one key come in order: one
+	// with Build has to be written before the next one of its key is.
 	Send func(r *record.Record) error
 	// Anew is called after a gap: it carries all keys over once more and removes
 	// what the source has no longer. What is touched meanwhile is gathered.

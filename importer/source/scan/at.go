@@ -28,7 +28,7 @@ const (
 //
 // The offset is asked for first within a transaction: a key that turns out to
 // have expired makes the source write a DEL behind it, which harms nothing.
-// Offsets of a source that never had a replica stand still. Connections that
+// The offset of a source that never had a replica stands still. Connections that
 // break are made again, as in Stream, which it may run beside.
 func (s *Source) At(ctx context.Context, db int, keys [][]byte, each func(i int, offset int64, r *record.Record) error) error {
 	told := 0
@@ -55,9 +55,8 @@ func (s *Source) At(ctx context.Context, db int, keys [][]byte, each func(i int,
 }
 
 // Records reads keys of one database as they are now, each at an instant of its
-// own: it is At without the transaction, at half the cost for the source. Values
-// that can't be had whole are read in parts, if their type can be
-// (record.Record.Build).
+// own: it is At without the transaction. Values that can't be had whole are read
+// in parts, if their type can be (record.Record.Build).
 func (s *Source) Records(ctx context.Context, db int, keys [][]byte, each func(i int, r *record.Record) error) error {
 	told := 0
 	return s.persist(ctx, &told, func() error {
