@@ -21,22 +21,22 @@ const (
 	keysFiltered  = "slotferry_keys_filtered_total"
 	keysFailed    = "slotferry_keys_failed_total"
 	keysDeleted   = "slotferry_keys_deleted_total"
-	retries       = "slotferry_retries_total"
-	runs          = "slotferry_runs_total"
+	retriesMade   = "slotferry_retries_total"
+	runsEnded     = "slotferry_runs_total"
 )
 
 // Figures that rise and fall, and what only grows by itself.
 const (
-	running      = "slotferry_job_running"
-	paused       = "slotferry_job_paused"
-	inARow       = "slotferry_job_failures_in_a_row"
-	skippedTimes = "slotferry_job_skipped_runs_total"
-	nextRun      = "slotferry_job_next_run_timestamp_seconds"
-	lastSuccess  = "slotferry_last_success_timestamp_seconds"
-	lagBytes     = "slotferry_lag_bytes"
-	lagSeconds   = "slotferry_lag_seconds"
-	stageSeconds = "slotferry_stage_duration_seconds"
-	differences  = "slotferry_differences_found"
+	jobRunning       = "slotferry_job_running"
+	jobPaused        = "slotferry_job_paused"
+	jobFailures      = "slotferry_job_failures_in_a_row"
+	jobSkipped       = "slotferry_job_skipped_runs_total"
+	jobNext          = "slotferry_job_next_run_timestamp_seconds"
+	lastSuccess      = "slotferry_last_success_timestamp_seconds"
+	lagBytes         = "slotferry_lag_bytes"
+	lagSeconds       = "slotferry_lag_seconds"
+	stageSeconds     = "slotferry_stage_duration_seconds"
+	differencesFound = "slotferry_differences_found"
 )
 
 // described are all metrics that the service has by itself. Each has the label
@@ -51,18 +51,18 @@ var described = []struct{ name, label, help string }{
 	{keysFiltered, "", "Keys left out by the choice of keys."},
 	{keysFailed, "", "Keys that could not be written."},
 	{keysDeleted, "", "Keys removed from the target since they are gone from the source."},
-	{retries, "kind", "What went wrong and was mended: redirections (moved, ask), pauses that a node asked for, connections lost, values restamped or rebuilt."},
-	{runs, "status", "Runs that have ended."},
-	{running, "", "1 while a run is going on."},
-	{paused, "", "1 while the job is paused."},
-	{inARow, "", "Runs in a row that came to nothing."},
-	{skippedTimes, "", "Times of the schedule that came while the run before was still going on."},
-	{nextRun, "", "When the job runs next, if that is known."},
+	{retriesMade, "kind", "What went wrong and was mended: redirections (moved, ask), pauses that a node asked for, connections lost, values restamped or rebuilt."},
+	{runsEnded, "status", "Runs that have ended."},
+	{jobRunning, "", "1 while a run is going on."},
+	{jobPaused, "", "1 while the job is paused."},
+	{jobFailures, "", "Runs in a row that came to nothing."},
+	{jobSkipped, "", "Times of the schedule that came while the run before was still going on."},
+	{jobNext, "", "When the job runs next, if that is known."},
 	{lastSuccess, "", "When a run was done last, 0 if none was."},
 	{lagBytes, "", "Bytes of commands that a live copy is behind its source."},
 	{lagSeconds, "", "Seconds that a live copy is behind its source."},
 	{stageSeconds, "stage", "Seconds spent in a stage of the run that is going on, or else of the last one."},
-	{differences, "", "Differences that the last run found between source and target."},
+	{differencesFound, "", "Differences that the last run found between source and target."},
 }
 
 // collector shows the jobs as they are when they are asked for.
@@ -121,7 +121,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		for of, n := range c.tally.fold(&job).total {
 			put(prometheus.CounterValue, of.metric, float64(n), job.Name, of.label)
 		}
-		put(prometheus.CounterValue, skippedTimes, float64(job.Skipped), job.Name)
+		put(prometheus.CounterValue, jobSkipped, float64(job.Skipped), job.Name)
 		for name, v := range gauges(&job) {
 			put(prometheus.GaugeValue, name, v, job.Name)
 		}
@@ -134,14 +134,14 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 // gauges are those of a job; what is not known is not there.
 func gauges(job *service.JobView) map[string]float64 {
 	v := map[string]float64{
-		running: number(job.Current != nil), paused: number(job.State == service.Paused),
-		inARow: float64(job.Failures), lastSuccess: timestamp(job.LastSuccess), differences: 0,
+		jobRunning: number(job.Current != nil), jobPaused: number(job.State == service.Paused),
+		jobFailures: float64(job.Failures), lastSuccess: timestamp(job.LastSuccess), differencesFound: 0,
 	}
 	if !job.Next.IsZero() {
-		v[nextRun] = timestamp(job.Next)
+		v[jobNext] = timestamp(job.Next)
 	}
 	if job.Last != nil {
-		v[differences] = float64(job.Last.Differences)
+		v[differencesFound] = float64(job.Last.Differences)
 	}
 	if job.Current != nil && job.Current.Lag != nil {
 		v[lagBytes], v[lagSeconds] = float64(job.Current.Lag.Bytes), job.Current.Lag.Seconds

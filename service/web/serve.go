@@ -18,9 +18,9 @@ import (
 // ServeOptions is a site at an address.
 type ServeOptions struct {
 	Options
-	Listen           string // host:port; port 0 takes a free one
-	TLSCert, TLSKey  string // files; none: plain HTTP
-	ListeningAddress func(net.Addr)
+	Listen          string // host:port; port 0 takes a free one
+	TLSCert, TLSKey string // files; none: plain HTTP
+	Listening       func(net.Addr)
 }
 
 // Serve answers requests at an address until ctx ends; it returns when those
@@ -65,8 +65,8 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		server.TLSConfig = &tls.Config{GetCertificate: secure.get, MinVersion: tls.VersionTLS12}
 	}
 	o.Log.Info("listening", zap.String("url", scheme+"://"+l.Addr().String()+"/"), zap.Bool("token", o.Token != ""))
-	if o.ListeningAddress != nil {
-		o.ListeningAddress(l.Addr())
+	if o.Listening != nil {
+		o.Listening(l.Addr())
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return site.Run(ctx) })

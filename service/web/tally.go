@@ -159,7 +159,7 @@ func (s *sums) end(r *service.Run) {
 			s.total[of] += max(0, n-s.added[of])
 		}
 	}
-	s.total[series{runs, string(r.Status)}]++
+	s.total[series{runsEnded, string(r.Status)}]++
 	s.ended = r.ID
 }
 
@@ -188,7 +188,7 @@ func figures(c checkpoint.Counts, unchanged, deleted int64, masters []target.Mas
 	for kind, n := range map[string]int64{
 		"moved": r.Moved, "ask": r.Ask, "paused": r.Paused, "lost": r.Lost, "restamped": r.Restamped, "rebuilt": r.Rebuilt,
 	} {
-		v[series{retries, kind}] = n
+		v[series{retriesMade, kind}] = n
 	}
 	return v
 }
@@ -200,7 +200,7 @@ func zeros() values {
 	for _, status := range []service.Status{
 		service.Done, service.Failed, service.Blocked, service.Interrupted, service.Differences, service.Refused,
 	} {
-		v[series{runs, string(status)}] = 0
+		v[series{runsEnded, string(status)}] = 0
 	}
 	return v
 }

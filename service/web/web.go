@@ -6,6 +6,7 @@ package web
 import (
 	"context"
 	"errors"
+	"html/template"
 	"net/http"
 	"sync"
 
@@ -40,6 +41,7 @@ type Site struct {
 	guard   *guard
 	assets  *assets
 	tally   *tally
+	page    *template.Template
 	handler http.Handler
 	streams chan struct{} // a place for each stream of events
 
@@ -62,8 +64,12 @@ func New(o Options) (*Site, error) {
 	if err != nil {
 		return nil, err
 	}
+	p, err := parsePage(a)
+	if err != nil {
+		return nil, err
+	}
 	s := &Site{
-		opts: o, log: o.Log, guard: newGuard(o.Token, o.Loopback), assets: a, tally: newTally(o.Service),
+		opts: o, log: o.Log, guard: newGuard(o.Token, o.Loopback), assets: a, tally: newTally(o.Service), page: p,
 		streams: make(chan struct{}, maxStreams), ended: make(chan struct{}),
 	}
 	mux := http.NewServeMux()

@@ -1,0 +1,3 @@
+package web
+
+const secret = "a-token-of-some-length"
