@@ -24,18 +24,21 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// fewBytes is a buffer that is soon full.
+const fewBytes = 200
+
 // FuzzUntil compares the search for a mark across reads with one in the whole.
 func FuzzUntil(f *testing.F) {
 	f.Add([]byte("abcXYZdef"), []byte("XYZ"), 1)
 	f.Add([]byte("XXXXYXYZ"), []byte("XYZ"), 2)
-	f.Add(bytes.Repeat([]byte("0123456789"), 60_000), []byte("90123456789a"), 7000)
-	f.Add(append(bytes.Repeat([]byte("x"), inputBytes-20), "0123456789012345678901234567890123456789rest"...), []byte("0123456789012345678901234567890123456789"), inputBytes)
+	f.Add(bytes.Repeat([]byte("0123456789"), 60), []byte("90123456789a"), 70)
+	f.Add(append(bytes.Repeat([]byte("x"), fewBytes-20), "0123456789012345678901234567890123456789rest"...), []byte("0123456789012345678901234567890123456789"), fewBytes)
 	f.Fuzz(func(t *testing.T, data, mark []byte, most int) {
 		if len(mark) == 0 || len(mark) > markBytes || most < 1 {
 			return
 		}
 		want, rest, found := bytes.Cut(data, mark)
-		in := newInput(&pieces{data, most}, func() {})
+		in := &input{src: &pieces{data, most}, buf: make([]byte, fewBytes)}
 		var got, behind bytes.Buffer
 		n, err := in.until(&got, mark)
 		if found != (err == nil) || n != int64(got.Len()) {

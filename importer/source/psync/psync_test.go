@@ -19,6 +19,7 @@ import (
 	"github.com/slotferry/slotferry/internal/sandbox"
 	"github.com/slotferry/slotferry/internal/sandbox/sandboxtest"
 	"github.com/slotferry/slotferry/rdbparse"
+	"github.com/slotferry/slotferry/resp"
 )
 
 func must(t testing.TB, errs ...error) {
@@ -327,11 +328,23 @@ func TestFailover(t *testing.T) {
 	f.caughtUp(m)
 	f.stop()
 	m.wantSame(s)
-	// A replica that has lost its master makes no copies.
+	// A replica that has lost its master makes no copies, until it is a master.
 	must(t, s.Client().ReplicaOf(ctx, "127.0.0.1", "1").Err())
 	if _, found := f.source.Inspect(ctx); !found.Blockers().Has("source_link_down") {
 		t.Errorf("found %+v", found)
 	}
+	m.forget()
+	again, cancel := context.WithCancel(ctx)
+	f.cancel = cancel
+	go func() { f.end <- f.source.Stream(again, record.Position{}, m) }()
+	f.until("a wait for the source", func() bool {
+		waits := f.source.Pulse().Waits()
+		return len(waits) == 1 && waits[0].What == "a replication stream that lasts"
+	})
+	must(t, s.Client().ReplicaOf(ctx, "NO", "ONE").Err())
+	f.caughtUp(m)
+	f.stop()
+	m.wantSame(s)
 }
 
 func TestTLS(t *testing.T) {
@@ -344,8 +357,55 @@ func TestTLS(t *testing.T) {
 	cut(t, s)
 	must(t, s.Client().Incr(t.Context(), "n").Err())
 	f.caughtUp(m)
+	// WAIT asks for our offset within the stream.
+	if n := s.Client().Wait(t.Context(), 1, time.Minute).Val(); n != 1 || m.named("REPLCONF") > 0 {
+		t.Errorf("%d replicas, commands %v", n, m.names)
+	}
 	f.stop()
 	m.wantSame(s)
+}
+
+// refusals is a sink that notes which records came as Refused.
+type refusals struct {
+	mirror
+	reasons []string
+}
+
+func (r *refusals) Record(c *record.Record) error {
+	if c.Fate == record.Refused {
+		r.reasons = append(r.reasons, c.Reason)
+	}
+	return nil
+}
+
+func (r *refusals) Copied(record.Position) error { return errEnough }
+
+var errEnough = errors.New("enough")
+
+// TestTooLarge has a value in the copy, and one in a command, that may not be
+// held.
+func TestTooLarge(t *testing.T) {
+	s := sandboxtest.Server(t, sandbox.Options{})
+	ctx := t.Context()
+	must(t, s.Client().ConfigSet(ctx, "rdbcompression", "no").Err(), s.Client().Set(ctx, "short", "x", 0).Err(),
+		s.Client().Set(ctx, "long", strings.Repeat("x", 2<<20), 0).Err())
+	o := at(s)
+	o.MaxValue = 1 << 20
+	r := &refusals{mirror: mirror{t: t}}
+	if err := open(t, o).Stream(ctx, record.Position{}, r); !errors.Is(err, errEnough) {
+		t.Error(err)
+	}
+	if len(r.reasons) != 1 || !strings.Contains(r.reasons[0], "--memory") {
+		t.Errorf("refused for %q", r.reasons)
+	}
+	must(t, s.Client().Del(ctx, "long").Err())
+	m := newMirror(t, s)
+	f := follow(t, record.Position{}, m, o)
+	f.caughtUp(m)
+	must(t, s.Client().Set(ctx, "long", strings.Repeat("x", 2<<20), 0).Err())
+	if err := <-f.end; !errors.Is(err, resp.ErrTooLarge) || !strings.Contains(err.Error(), "--memory") {
+		t.Error(err)
+	}
 }
 
 // TestSlowTarget takes nothing until the spool is full.

@@ -59,12 +59,14 @@ func (s *Source) session(ctx context.Context, at *record.Position, sink record.C
 		cancel(context.Canceled)
 		_ = sp.Close() // wakes the receiver, whose bytes nobody wants any more
 		workers.Wait()
+		s.spool.Store(nil)
 	}()
 	r := &receiver{source: s, spool: sp, log: s.log, acks: make(chan struct{}, 1)}
 	s.received.Store(at.Serial)
 	if at.Stream != "" {
 		r.following, r.era, r.offset = true, at.Era, at.Serial
-		s.stream.Store(&at.Stream)
+		id := at.Stream
+		s.stream.Store(&id)
 	}
 	s.spool.Store(sp)
 	full := !r.following
