@@ -85,6 +85,7 @@ type Source struct {
 	base    *rdb.Source // the RDB in front of the commands; nil for none
 	written time.Time   // when that was
 	inner   *rdb.Source // what records are read from: base, or the RDB of the scratch server
+	way     way         // that inner is for
 	chosen  *choosing   // once Survey has looked at all
 }
 
@@ -114,6 +115,14 @@ func (s *Source) Close() error {
 		err = errors.Join(err, s.inner.Close())
 	}
 	return err
+}
+
+// use makes an RDB the one that records are read from; nil for none.
+func (s *Source) use(w way, r *rdb.Source) {
+	if s.inner != nil && s.inner != s.base && s.inner != r {
+		_ = s.inner.Close()
+	}
+	s.way, s.inner = w, r
 }
 
 // Exact tells that expiries are known to the millisecond.
@@ -148,7 +157,7 @@ func (s *Source) beat(p *pulse.Pulse) (back func()) {
 // Names visits all keys once more, as that of the rdb source does. It is not
 // for commands (ErrNames).
 func (s *Source) Names(ctx context.Context, visit func(db int, key []byte) error) error {
-	if s.inner == nil || s.chosen == nil || s.chosen.way == wayReplay {
+	if s.inner == nil || s.way == wayReplay {
 		return fmt.Errorf("%s: %w", s.opts.Path, ErrNames)
 	}
 	defer s.beat(s.inner.Pulse())()

@@ -50,10 +50,10 @@ func (s *Source) Survey(ctx context.Context, facts *preflight.Source) (found pre
 	switch {
 	case c.way == wayScratch:
 		found = append(found, s.scratch(ctx, c.plan, sum, facts)...)
-	case c.start > 0:
-		// The RDB holds nothing that matters.
-	case s.base != nil:
-		s.inner = s.base
+	case c.start > 0 || s.base == nil:
+		s.use(c.way, nil) // no RDB, or it holds nothing that matters
+	default:
+		s.use(c.way, s.base)
 		found = append(found, s.base.Survey(ctx, facts)...)
 	}
 	if len(found.Blockers()) == 0 {

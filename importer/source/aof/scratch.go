@@ -41,13 +41,13 @@ func (s *Source) scratch(ctx context.Context, p plan, sum *reviewed, facts *pref
 			return found
 		}
 	}
-	s.inner = s.walk(path, s.log)
+	s.use(p.way, s.walk(path, s.log))
 	own, more := s.inner.Inspect(ctx)
 	found = append(found, more...)
 	if len(found.Blockers()) > 0 {
 		return found
 	}
-	facts.RDB, facts.Memory = own.RDB, own.Memory
+	facts.RDB, facts.Memory, facts.Bytes = own.RDB, own.Memory, own.Bytes
 	if facts.Version == "" {
 		facts.Version = own.Version
 	}
@@ -56,9 +56,6 @@ func (s *Source) scratch(ctx context.Context, p plan, sum *reviewed, facts *pref
 
 // reopen opens the RDB that the scratch server wrote in an earlier run.
 func (s *Source) reopen(ctx context.Context, p plan) error {
-	if s.inner != nil {
-		return nil
-	}
 	found, err := filepath.Glob(filepath.Join(pattern(s.opts.WorkDir), convertedPrefix+p.contents+"-*.rdb"))
 	if err == nil && len(found) == 0 {
 		err = errors.New("it is gone")
@@ -66,7 +63,7 @@ func (s *Source) reopen(ctx context.Context, p plan) error {
 	if err != nil {
 		return fmt.Errorf("the RDB that the scratch server wrote into %s: %w; --restart begins anew", s.opts.WorkDir, err)
 	}
-	s.inner = s.walk(slices.Min(found), s.log)
+	s.use(p.way, s.walk(slices.Min(found), s.log))
 	_, what := s.inner.Inspect(ctx)
 	if blockers := what.Blockers(); len(blockers) > 0 {
 		return &preflight.Error{Blockers: blockers}

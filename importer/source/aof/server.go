@@ -30,6 +30,7 @@ const (
 	tellEvery      = 10 * time.Second       // in the log
 	leaveWithin    = 30 * time.Second       // after SHUTDOWN
 	socketName     = "s"
+	maxSocket      = 96 // bytes of its folder's path: systems take 104 or 108 with the name
 )
 
 // program finds the scratch server.
@@ -104,11 +105,13 @@ type server struct {
 // save runs the server from its start to its end. Nothing of it is left but the
 // RDB.
 func (v *server) save(ctx context.Context) (err error) {
-	place, err := os.MkdirTemp("", "slotferry-") // the path of a socket must be short
-	if err != nil {
-		return err
+	place := v.dir
+	if len(place) > maxSocket {
+		if place, err = os.MkdirTemp("", "slotferry-"); err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(place) }()
 	}
-	defer func() { _ = os.RemoveAll(place) }()
 	v.socket = endpoint.Endpoint{Network: "unix", Addr: filepath.Join(place, socketName), Password: rand.Text()}
 	cmd := exec.Command(v.program, "-")
 	cmd.Dir = v.dir
@@ -298,7 +301,7 @@ type words struct {
 	text []byte
 }
 
-const keptWords = 32 << 10 // bytes
+const keptWords = 256 << 10 // bytes
 
 func (w *words) Write(p []byte) (int, error) {
 	w.mu.Lock()
@@ -313,7 +316,11 @@ func (w *words) Write(p []byte) (int, error) {
 // said is a line of a server's log: process and role, time, level, message.
 var said = regexp.MustCompile(`^\d+:\w \d+ \w+ \d+ [\d:.]+ ([#*.-]) (.*)$`)
 
-// last returns the last complaints, those that contain a text.
+// idle is what some versions complain of at every start.
+var idle = regexp.MustCompile(`(?i)overcommit|^Configuration loaded|^Server initialized|^WARNING`)
+
+// last returns the last complaints, those that contain a text. What a command
+// held is left out.
 func (w *words) last(with string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -324,8 +331,11 @@ func (w *words) last(with string) string {
 		switch {
 		case m == nil && len(line) > 0:
 			other = append(other, string(line))
-		case m != nil && string(m[1]) == "#" && bytes.Contains(m[2], []byte(with)) && !bytes.Contains(bytes.ToLower(m[2]), []byte("overcommit")):
-			found = append(found, string(m[2]))
+		case m != nil && bytes.Contains(m[2], []byte("crashed by signal")):
+			return string(m[2])
+		case m != nil && string(m[1]) == "#" && bytes.Contains(m[2], []byte(with)) && !idle.Match(m[2]):
+			text, _, _ := strings.Cut(string(m[2]), ", with args beginning with")
+			found = append(found, text)
 		}
 	}
 	if len(found) == 0 && with == "" {

@@ -24,11 +24,11 @@ import (
 
 // taker is a sink that a plain server stands behind.
 type taker struct {
-	ctx     context.Context
-	conn    *redis.Conn
-	db      int
-	unknown []string
-	n       int
+	ctx  context.Context
+	conn *redis.Conn
+	db   int
+
+	n int
 }
 
 func (s *taker) do(words ...any) error {
@@ -133,7 +133,8 @@ func binaries() map[string]string {
 func live(t *testing.T, binary string, preamble bool, args ...string) (*sandbox.Server, string) {
 	t.Helper()
 	yes := map[bool]string{true: "yes", false: "no"}[preamble]
-	o := sandbox.Options{Binary: binary, AppendOnly: true, Args: slices.Concat(debugging(binary), []string{"--aof-use-rdb-preamble", yes}, args)}
+	// Without fsync every write is in the file before it is answered.
+	o := sandbox.Options{Binary: binary, AppendOnly: true, Args: slices.Concat(debugging(binary), []string{"--aof-use-rdb-preamble", yes, "--appendfsync", "no"}, args)}
 	s, ctx := sandboxtest.Server(t, o), t.Context()
 	if _, err := dataset.Fill(ctx, s.Client(), dataset.Options{Keys: 400, BinaryKeys: true, Functions: preamble}); err != nil {
 		t.Fatal(err)

@@ -53,7 +53,7 @@ func (s *Source) prepare(ctx context.Context, from record.Position) (p plan, sta
 		if p, err = s.resumed(from); err == nil && p.way == wayScratch {
 			err = s.reopen(ctx, p)
 		} else if err == nil {
-			s.inner = s.base
+			s.use(p.way, s.base)
 		}
 		return p, start, err
 	}
@@ -111,9 +111,6 @@ func (s *Source) replay(ctx context.Context, p plan, from record.Position, sink 
 		}
 		c.Words, c.Raw = words, raw
 		c.End.DB, c.End.Serial = c.DB, r.place
-		if s.passed(&c, &e) {
-			continue
-		}
 		if err := sink.Command(&c); err != nil {
 			return err
 		}
@@ -125,13 +122,4 @@ func (s *Source) replay(ctx context.Context, p plan, from record.Position, sink 
 	end := p.behind(p.end, c.DB)
 	end.End = true
 	return sink.Mark(end)
-}
-
-// passed tells whether a command empties a database that was not chosen, which
-// is no business of the target's.
-func (s *Source) passed(c *record.Command, e *effect.Effect) bool {
-	if !isWord(c.Words[0], "FLUSHDB") || s.opts.Choice.DB(c.DB) {
-		return false
-	}
-	return effect.Of(c.Words, 0, e) == nil && e.Kind == effect.Flush
 }
