@@ -86,6 +86,7 @@ var settings = []setting{
 	{name: "type", group: groupChoice, kind: kindCommas, usage: "only keys of `TYPE`: string, list, set, zset, hash, stream, or a module's type; separate several by commas"},
 	{name: "db", group: groupChoice, kind: kindCommas, usage: "only database `N` of the source; separate several by commas"},
 	{name: "slots", group: groupChoice, usage: "only keys whose slot in the target is in `SLOTS`, such as 0-5460,9000"},
+	{name: "shard", group: groupChoice, usage: "only one of several even parts of the slots: `I/N` is 0/4 for the first of four, 3/4 for the last; each is a job of its own, such as on a machine of its own"},
 	{name: "db-map", group: groupChoice, kind: kindPairs, usage: "`N=PREFIX`: put PREFIX in front of the keys of database N, as a cluster has one database; repeat it for more"},
 	{name: "rename-prefix", group: groupChoice, kind: kindPairs, usage: "`OLD=NEW`: keys that begin with OLD begin with NEW in the target; the first rule that fits is used, before --db-map; repeat it for more"},
 

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/slotferry/slotferry/importer/choice"
 )
 
 const (
@@ -16,9 +18,12 @@ const (
 )
 
 // job returns the name given, or one made from source and target: readable, and
-// with a hash of both so that no two pairs share it. The suffix goes behind
-// both, so that no two commands share one either.
+// with a hash of both so that no two pairs share it. Shard and suffix go behind
+// both, so that no two shards and no two commands share one either.
 func (v *values) job(s Source, t Target, suffix string) string {
+	if shard, _ := choice.ParseShard(v.text("shard")); shard.Of > 0 {
+		suffix = "-" + shard.String() + suffix
+	}
 	if !v.isSet("job") {
 		return madeJob(s, t) + suffix
 	}

@@ -170,7 +170,7 @@ func (v *values) choice(s *Source) choice.Options {
 		Include: v.list("include"),
 		Exclude: v.list("exclude"),
 		Types:   v.list("type"),
-		Slots:   v.text("slots"),
+		Slots:   v.shardOf(v.text("slots")),
 	}
 	for _, text := range v.list("db") {
 		n, err := strconv.Atoi(text)
