@@ -4,11 +4,31 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/slotferry/slotferry/importer"
 	"github.com/slotferry/slotferry/importer/record"
 )
+
+// BenchmarkFind looks up what is in memory, in an order of its own.
+func BenchmarkFind(b *testing.B) {
+	const keys = 1_000_000
+	r := rand.New(rand.NewPCG(1, 2))
+	names := make([]uint64, keys)
+	for i := range names {
+		names[i] = r.Uint64()
+	}
+	order := slices.Clone(names)
+	slices.Sort(names)
+	tab := tableOf(b, names, 64<<20)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, _, ok, err := tab.find(order[i%keys]); !ok || err != nil {
+			b.Fatal(ok, err)
+		}
+	}
+}
 
 // BenchmarkSeen looks up 1 M keys in another order than that of the run before,
 // as after a restart of the source, with nothing changed and with 1 %. The time of

@@ -176,7 +176,7 @@ func (t *table) find(name uint64) (at int64, e entry, ok bool, err error) {
 	}
 	// Hashes are spread evenly: the place is near the one that its part of the
 	// page's range tells.
-	count := p.count()
+	count := t.countOf(n)
 	first, span := t.fences[n], ^uint64(0)-t.fences[n]
 	if n+1 < len(t.fences) {
 		span = t.fences[n+1] - first
@@ -197,6 +197,12 @@ func (t *table) find(name uint64) (at int64, e entry, ok bool, err error) {
 		return 0, e, false, nil
 	}
 	return int64(n)*pageEntries + int64(i), p.entry(i), true, nil
+}
+
+// countOf returns the number of a page's entries. To read it from the page would
+// fetch another line of memory for each name that is looked up.
+func (t *table) countOf(n int) int {
+	return int(min(pageEntries, t.head.Keys-int64(n)*pageEntries))
 }
 
 // pageOf returns the page that a name belongs to, -1 if it is before the first.
