@@ -39,8 +39,11 @@ type Checkpoint struct {
 	Total   int64     `json:"total"` // keys in the source, 0 if not known
 	Done    bool      `json:"done"`  // finished: the next run begins anew
 	// PlainDB is the one database whose keys keep their names, nil before the first.
-	PlainDB *int  `json:"plain_db,omitempty"`
-	State   State `json:"state"`
+	PlainDB *int `json:"plain_db,omitempty"`
+	// Copies is how many full copies were begun of a source that goes on with
+	// commands.
+	Copies int   `json:"copies,omitempty"`
+	State  State `json:"state"`
 	// Trail is where the job stood a while before, and Lives are the run IDs of
 	// the masters it wrote to, by address: if one of them has changed, the next
 	// run begins there. If slots went from one master to another shortly before

@@ -21,6 +21,7 @@ import (
 	"github.com/slotferry/slotferry/importer/pulse"
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/report"
+	"github.com/slotferry/slotferry/importer/tail"
 	"github.com/slotferry/slotferry/importer/target"
 	"github.com/slotferry/slotferry/importer/verify"
 )
@@ -96,6 +97,9 @@ type Options struct {
 	// says was written; none.
 	WaitReplicas int
 
+	Live     *Live     // of a source that goes on with commands; nil: it does not
+	Followed *Followed // of a source that is scanned, and tells which keys are touched; nil: it does not
+
 	StandstillAfter time.Duration    // without progress, before it is told; 30 s
 	Standstill      func(Standstill) // told beside the log, never twice at a time; none
 
@@ -137,6 +141,17 @@ type Job struct {
 	limited   atomic.Bool   // --rate-keys or --rate-bytes makes it wait
 	rest      time.Duration // between rounds of a verification
 	standing  atomic.Pointer[Standstill]
+
+	commands  atomic.Pointer[tail.Applier] // of a live job, in its present pass
+	tailing   atomic.Bool                  // the commands behind the full copy are read
+	refining  atomic.Int32                 // 0, refineAsked or refineDone
+	idle      atomic.Bool                  // nothing is there to be done
+	copies    int                          // full copies in a row that did not get there
+	passed    int                          // scans of a source that was followed behind each
+	copyTook  atomic.Int64                 // nanoseconds of the last full copy, from its first key on
+	lost      []checkpoint.Failure         // keys that commands did not reach, by name
+	lag       lagging
+	cutover   atomic.Pointer[CutoverFacts]
 	mirrored  bool         // the Mirror knows what the target holds
 	unchanged atomic.Int64 // with a Mirror: of the skipped keys
 	deleted   atomic.Int64 // with a Mirror: removed from the target
@@ -234,6 +249,10 @@ func (j *Job) begin(ctx context.Context) error {
 		j.log.Info("beginning anew: names that went by in an earlier run are not known, so that two keys of one new name would go unseen")
 		j.saved.State, j.saved.Trail, j.saved.PlainDB = checkpoint.State{}, checkpoint.State{}, nil
 	}
+	if j.resumed && j.opts.Followed != nil {
+		j.log.Info("reading all keys once more: what was touched since the last run nobody tells")
+		j.saved.State, j.saved.Trail = checkpoint.State{}, checkpoint.State{}
+	}
 	if db := j.saved.PlainDB; db != nil {
 		j.plainDB.Store(int64(*db))
 	}
@@ -273,7 +292,11 @@ func (j *Job) surveyed() bool { return j.source.Keys != nil || j.saved.Total > 0
 // copy streams the source into the target's lanes until all is answered.
 func (j *Job) copy(ctx context.Context) error {
 	j.enter("copy")
-	return j.carry(ctx, j.opts.Target, j.passes)
+	read := j.passes
+	if j.opts.Followed != nil {
+		read = j.followPasses
+	}
+	return j.carry(ctx, j.opts.Target, read)
 }
 
 // lanes work on what they are sent until Finish was called and all of it is
@@ -390,6 +413,8 @@ func (j *Job) finish(ctx context.Context, err error) error {
 			err = fmt.Errorf("the account does not add up: %d keys read, %d accounted for; this is a fault of slotferry", counts.Read, counts.Answered())
 		case counts.Failed > 0:
 			err = fmt.Errorf("%w: %d of %d", ErrFailedKeys, counts.Failed, counts.Read)
+		case len(j.lost) > 0:
+			err = fmt.Errorf("%w: %d that the source wrote to behind its full copy", ErrFailedKeys, len(j.lost))
 		}
 	}
 	last, err := j.lastState(ctx, err)

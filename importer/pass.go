@@ -34,13 +34,21 @@ func (j *Job) passes(ctx context.Context) error {
 		if drained := j.opts.Target.Drain(ctx); drained != nil {
 			return drained
 		}
+		if err == nil && j.opts.Live != nil && j.tailing.Load() {
+			return nil // its marks have told
+		}
 		if err == nil {
 			sure, waitErr := j.sure(ctx)
 			if waitErr != nil {
 				return waitErr
 			}
-			if sure {
+			if sure && j.opts.Followed == nil {
 				return j.complete(ctx)
+			}
+			if sure {
+				if err := j.follow(ctx); !errors.Is(err, errDoubt) {
+					return err
+				}
 			}
 		}
 		if err := j.goBack(ctx); err != nil {
@@ -52,6 +60,9 @@ func (j *Job) passes(ctx context.Context) error {
 // pass streams the source once, from where the tracker stands, and watches the
 // masters meanwhile.
 func (j *Job) pass(ctx context.Context) error {
+	if j.opts.Live != nil {
+		return j.live(ctx)
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() {
@@ -73,7 +84,11 @@ func (j *Job) watchMasters(ctx context.Context, stop context.CancelCauseFunc) {
 			return
 		case <-tick.C:
 		}
+		if j.tailing.Load() {
+			return // what a master lacks its marks tell
+		}
 		if changed, _ := j.changed(ctx); changed {
+			j.log.Warn("a master was replaced or restarted, and what it acknowledged last may be gone with it: copying that once more, which harms nothing")
 			stop(errDoubt)
 			return
 		}
@@ -131,8 +146,7 @@ func (j *Job) goBack(ctx context.Context) error {
 	defer j.saving.Unlock()
 	seen := j.masters.Load()
 	state := j.back(seen, time.Now(), j.trail.Behind())
-	j.log.Warn("a master was replaced or restarted, and what it acknowledged last may be gone with it: copying that once more, which harms nothing",
-		zap.Int64("from_key", state.Counts.Read))
+	j.log.Info("going back", zap.Int64("to_key", state.Counts.Read))
 	j.tracker.Store(checkpoint.NewTracker(state))
 	j.trail.Reset(state)
 	j.replicas.reset(state)

@@ -115,16 +115,29 @@ func (s *sink) Record(r *record.Record) error {
 // oneDatabase refuses keys of a second database whose names would stay as they
 // are: in the cluster's only one they could meet those of the first.
 func (s *sink) oneDatabase(db int) error {
-	if db == s.plainDB || s.job.planning || s.job.opts.Choice.Mapped(db) {
+	if db == s.plainDB || s.job.planning {
 		return nil
 	}
-	if s.plainDB < 0 {
-		s.plainDB = db
-		s.job.plainDB.Store(int64(db))
+	if err := s.job.claimDatabase(db); err != nil {
+		return err
+	}
+	s.plainDB = int(s.job.plainDB.Load())
+	return nil
+}
+
+// claimDatabase makes a database the one whose keys keep their names, if it is
+// not mapped and there is none yet.
+func (j *Job) claimDatabase(db int) error {
+	plain := int(j.plainDB.Load())
+	switch {
+	case db == plain, j.opts.Choice.Mapped(db):
+		return nil
+	case plain < 0:
+		j.plainDB.Store(int64(db))
 		return nil
 	}
 	var f preflight.Findings
-	f.Block("databases", databasesRemedy(s.plainDB, db), "keys of databases %d and %d: a cluster has one database", s.plainDB, db)
+	f.Block("databases", databasesRemedy(plain, db), "keys of databases %d and %d: a cluster has one database", plain, db)
 	return &MidwayError{&preflight.Error{Blockers: f}}
 }
 

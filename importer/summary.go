@@ -7,6 +7,7 @@ import (
 
 	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer/record"
+	"github.com/slotferry/slotferry/importer/tail"
 	"github.com/slotferry/slotferry/importer/target"
 )
 
@@ -35,6 +36,10 @@ type Summary struct {
 	Resumed       bool                 `json:"resumed"`
 	Retries       target.Retries       `json:"retries"`
 	Masters       []target.Master      `json:"masters"`
+	CopySeconds   float64              `json:"copy_seconds,omitempty"` // of the full copy in front of commands, from its first key on
+	Lag           *Lag                 `json:"lag,omitempty"`          // of a source that goes on with commands
+	Tail          *tail.Counts         `json:"tail,omitempty"`         // of its commands, in this run
+	Cutover       *CutoverFacts        `json:"cutover,omitempty"`      // when clients could be switched
 	Failures      []checkpoint.Failure `json:"-"`
 }
 
@@ -58,7 +63,9 @@ func (j *Job) summary(err error) Summary {
 	}
 	s.Unchanged = min(j.unchanged.Load(), s.Skipped) // a master that was lost makes some go by twice
 	s.Deleted = j.deleted.Load()
-	s.Failures = t.Failures()
+	s.CopySeconds = time.Duration(j.copyTook.Load()).Seconds()
+	s.Lag, s.Tail, s.Cutover = j.behind(), j.tailCounts(), j.cutover.Load()
+	s.Failures = append(t.Failures(), j.lost...)
 	s.Retries = j.opts.Target.Retries()
 	s.Masters = j.opts.Target.Masters()
 	if s.Status == Done && j.source.Server != nil && j.opts.OnExists == Fail {
@@ -96,6 +103,9 @@ type Progress struct {
 	Unchanged int64 // of the skipped keys: a mirror has them already
 	Deleted   int64 // gone from the source, removed from the target
 
+	Lag  *Lag         // of a source that goes on with commands, once they are read
+	Tail *tail.Counts // of its commands
+
 	Resumed checkpoint.Counts // of the runs before this one
 	Masters []target.Master
 	// Standstill is set while nothing gets on, after StandstillAfter.
@@ -112,6 +122,7 @@ func (j *Job) Progress() Progress {
 	p.Counts, p.Resumed = t.Totals(), j.saved.State.Counts
 	p.Total, p.Offset, p.Size = j.saved.Total, j.offset.Load(), j.source.Bytes
 	p.Elapsed = time.Since(j.begun)
+	p.Lag, p.Tail = j.behind(), j.tailCounts()
 	p.Unchanged, p.Deleted = min(j.unchanged.Load(), p.Counts.Skipped), j.deleted.Load()
 	if !j.planning && !j.verifying {
 		p.Masters = j.opts.Target.Masters()

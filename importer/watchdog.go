@@ -94,7 +94,7 @@ func (j *Job) watch() (stop func()) {
 			case <-done:
 				return
 			case <-tick.C:
-				w.look(time.Now(), *j.phase.Load(), j.vitals(), j.limited.Load())
+				w.look(time.Now(), *j.phase.Load(), j.vitals(), j.limited.Load() || j.idle.Load())
 			}
 		}
 	})

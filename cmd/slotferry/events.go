@@ -13,6 +13,7 @@ import (
 	"github.com/slotferry/slotferry/importer/preflight"
 	"github.com/slotferry/slotferry/importer/pulse"
 	"github.com/slotferry/slotferry/importer/report"
+	"github.com/slotferry/slotferry/importer/tail"
 	"github.com/slotferry/slotferry/importer/target"
 )
 
@@ -52,9 +53,11 @@ func (e *events) progress(p importer.Progress, m *meter) {
 		BytesPerSecond int64           `json:"bytes_per_second"`
 		Seconds        float64         `json:"seconds"`
 		SecondsLeft    *float64        `json:"seconds_left,omitempty"`
+		Lag            *importer.Lag   `json:"lag,omitempty"`
+		Tail           *tail.Counts    `json:"tail,omitempty"`
 		Masters        []target.Master `json:"masters"`
 	}{
-		Event: "progress", Phase: p.Phase, Counts: p.Counts, Total: p.Total, Offset: p.Offset, Size: p.Size,
+		Event: "progress", Lag: p.Lag, Tail: p.Tail, Phase: p.Phase, Counts: p.Counts, Total: p.Total, Offset: p.Offset, Size: p.Size,
 		KeysPerSecond: int64(keys), BytesPerSecond: int64(bytes), Seconds: p.Elapsed.Seconds(), Masters: p.Masters,
 	}
 	if left, ok := m.left(p); ok {
@@ -88,6 +91,16 @@ func (e *events) standstill(s importer.Standstill) {
 		out.Remedy = s.Remedy()
 	}
 	e.put(out)
+}
+
+// step tells a step of a cutover.
+func (e *events) step(step, text string) {
+	e.put(struct {
+		Event   string    `json:"event"`
+		Step    string    `json:"step"`
+		Message string    `json:"message"`
+		Time    time.Time `json:"time"`
+	}{"cutover", step, text, time.Now()})
 }
 
 // blockers tells what stands in the way, if that is the error.

@@ -66,10 +66,10 @@ func runImport(ctx context.Context, c *configs.Import, stdin io.Reader, stdout i
 	to.Job = c.Job
 	cluster := target.New(to)
 	defer cluster.Close()
-	source := newSource(&c.Common, keys, use{room: cluster.Room, stdin: stdin, log: out.log})
+	source := newFollowed(c, keys, use{room: cluster.Room, stdin: stdin, log: out.log}, out)
 	defer source.close()
 	job := importer.New(importer.Options{
-		Job: c.Job, Source: source, Target: cluster, Choice: keys, OnExists: importer.OnExists(c.OnExists),
+		Job: c.Job, Source: source.reading, Live: source.live, Followed: source.notified, Exists: source.exists(), Target: cluster, Choice: keys, OnExists: importer.OnExists(c.OnExists),
 		SkipUnsupported: c.OnUnsupported == "skip",
 		OpenStore:       openStore(c.Resume, cluster), Restart: c.Restart, SavePatient: savePatience(c.Resume, c.RetryFor),
 		RetryFor: max(c.RetryFor, time.Nanosecond), WaitReplicas: c.WaitReplicas,

@@ -109,6 +109,15 @@ func (o *output) standstill(s importer.Standstill) {
 	}
 }
 
+// step tells a step of a cutover.
+func (o *output) step(step, text string) {
+	if o.json != nil {
+		o.json.step(step, text)
+		return
+	}
+	o.log.Info("cutover: "+text, zap.String("step", step))
+}
+
 // watch follows a job until the returned function is called.
 func (o *output) watch(job *importer.Job) (stop func()) {
 	switch {

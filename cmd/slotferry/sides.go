@@ -77,20 +77,22 @@ func (r reading) Pulse() *pulse.Pulse {
 // use is what a source is read for.
 type use struct {
 	measure bool  // a plan
+	replays bool  // commands can be taken, too
 	longest int64 // value of a live source in bytes, if not that of an import
 	room    func(ctx context.Context, bytes int64) error
 	stdin   io.Reader
 	log     *zap.Logger
 }
 
-// newSource makes the source that the configuration names.
+// newSource makes the source that the configuration names, to be read whole.
 func newSource(c *configs.Common, keys *choice.Choice, u use) reading {
-	if c.Source.Kind == configs.KindRedis {
-		s := scan.New(scan.Options{
-			Endpoint: c.Source.Endpoint, Choice: keys, Count: c.ScanCount, MaxValue: cmp.Or(u.longest, longestValue(c)), Measure: u.measure,
-			MaxLatency: c.MaxLatency, Room: u.room, RetryFor: max(c.RetryFor, time.Nanosecond), Log: u.log,
-		})
+	switch c.Source.Kind {
+	case configs.KindRedis:
+		s := newScan(c, keys, u)
 		return reading{s, s.Names, s, func() { _ = s.Close() }}
+	case configs.KindAOF:
+		s := newAOF(c, keys, u)
+		return reading{s, s.Names, nil, func() { _ = s.Close() }}
 	}
 	o := rdb.Options{Path: c.Source.Path, Choice: keys, Measure: u.measure, Log: u.log}
 	if c.Source.Kind == configs.KindStdin {
@@ -98,6 +100,14 @@ func newSource(c *configs.Common, keys *choice.Choice, u use) reading {
 	}
 	s := rdb.New(o)
 	return reading{s, s.Names, nil, func() { _ = s.Close() }}
+}
+
+// newScan is a live source as SCAN reads it.
+func newScan(c *configs.Common, keys *choice.Choice, u use) *scan.Source {
+	return scan.New(scan.Options{
+		Endpoint: c.Source.Endpoint, Choice: keys, Count: c.ScanCount, MaxValue: cmp.Or(u.longest, longestValue(c)), Measure: u.measure,
+		MaxLatency: c.MaxLatency, Room: u.room, RetryFor: max(c.RetryFor, time.Nanosecond), Log: u.log,
+	})
 }
 
 // longestValue is how long a value of this source may be in an import, in bytes;

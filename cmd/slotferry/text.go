@@ -43,6 +43,8 @@ func progressText(p importer.Progress, m *meter) string {
 		verb = "compared"
 	case "extra keys", "settle":
 		return settling(p)
+	case "tail":
+		return following(p)
 	}
 	fmt.Fprintf(&b, "%s %s", verb, humanize.Comma(p.Counts.Answered()))
 	if p.Total > 0 {
@@ -60,6 +62,23 @@ func progressText(p importer.Progress, m *meter) string {
 		fmt.Fprintf(&b, ", about %s left", left)
 	}
 	return b.String()
+}
+
+// following is "following the source: 1.2 MiB behind (0.3 s), 120,034 commands
+// applied, …".
+func following(p importer.Progress) string {
+	text := "following the source: "
+	switch l := p.Lag; {
+	case l == nil:
+	case l.Bytes == 0:
+		text += "nothing is missing"
+	default:
+		text += fmt.Sprintf("%s behind (%.1f s)", humanize.IBytes(uint64(l.Bytes)), l.Seconds)
+	}
+	if t := p.Tail; t != nil {
+		text += fmt.Sprintf(", %s commands applied, %s keys read again", humanize.Comma(t.Applied), humanize.Comma(t.Reread))
+	}
+	return text
 }
 
 // shownFailures is how many failed keys the report for people names.

@@ -163,6 +163,11 @@ func (a *Applier) whole(c *record.Command, e *effect.Effect, chosen int) error {
 	if e.Relative {
 		return a.absolute(c, e, keys)
 	}
+	if a.opts.Reread != nil && isCoarse(e.Name) {
+		if err := a.roughen(c.DB, c.Words[keys[0].at]); err != nil {
+			return err
+		}
+	}
 	return a.enqueue(c, keys)
 }
 

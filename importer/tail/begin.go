@@ -72,13 +72,18 @@ func (a *Applier) Begin(ctx context.Context, from record.Position, fresh bool) e
 	a.mu.Unlock()
 	slices.SortFunc(found, func(x, y noted) int { return int(x.serial - y.serial) })
 	for _, n := range found {
-		if n.serial == 0 {
-			if err := a.want(n.db, n.key); err != nil {
-				return err
-			}
-			continue
+		var err error
+		switch n.serial {
+		case 0:
+			err = a.want(n.db, n.key)
+		case roughly:
+			err = a.roughen(n.db, n.key)
+		default:
+			a.setAhead(n.db, n.key, n.serial)
 		}
-		a.setAhead(n.db, n.key, n.serial)
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -89,6 +94,9 @@ type noted struct {
 	key    []byte
 	serial int64 // 0: to be read
 }
+
+// roughly is the serial of a noted key that has to be read once.
+const roughly = -1
 
 // take takes what a mark says of its slot. The caller holds mu.
 func (a *Applier) take(slot uint16, fields map[string]string) (found []noted) {
@@ -111,6 +119,8 @@ func (a *Applier) take(slot uint16, fields map[string]string) (found []noted) {
 		case !ok:
 		case value == unread:
 			found = append(found, noted{db: db, key: key})
+		case value == coarse:
+			found = append(found, noted{db: db, key: key, serial: roughly})
 		case err == nil && serial > 0:
 			found = append(found, noted{db, key, serial})
 		}
@@ -123,6 +133,7 @@ func (a *Applier) setAhead(db int, key []byte, serial int64) {
 	name := string(a.opts.Choice.Name(nil, db, key))
 	a.ahead[name] = serial
 	a.aheadOf = append(a.aheadOf, read{name, serial})
+	delete(a.rough, name)
 	slot := route.Slot([]byte(name))
 	field := string(appendField(nil, db, key))
 	a.mu.Lock()

@@ -49,8 +49,9 @@ type giver struct {
 	ahead     map[string]int64 // serials up to which keys are as in the source, by name in the target
 	aheadOf   []read           // the same in the order of serials
 	pending   map[string]*wanted
-	order     []*wanted // pending
-	since     time.Time // of the first of these
+	order     []*wanted          // pending
+	rough     map[string]*wanted // to be read again before the end
+	since     time.Time          // of the first of these
 	holding   []*checkpoint.Segment
 	distrust  int64
 	databases map[int]error // what Options.Database said
@@ -68,6 +69,7 @@ func (g *giver) init(c *choice.Choice) {
 	g.plain = c.All() && !c.Renames()
 	g.base = make([]int64, route.Slots)
 	g.ahead, g.pending, g.databases = map[string]int64{}, map[string]*wanted{}, map[int]error{}
+	g.rough = map[string]*wanted{}
 	g.group = -1
 }
 
@@ -182,6 +184,9 @@ func (a *Applier) Idle() error {
 // Drain waits until all keys are read again that have to be, and everything is
 // answered.
 func (a *Applier) Drain(ctx context.Context) error {
+	if err := a.Refine(); err != nil {
+		return err
+	}
 	for {
 		if err := a.Idle(); err != nil {
 			return err

@@ -19,7 +19,7 @@ type ChurnOptions struct {
 	Prefix string // before each name
 
 	OneSlot bool // leave out commands over several keys
-	NoShort bool // leave out keys that expire soon
+	NoShort bool // leave out keys that expire within a second, and sessions of 20
 }
 
 // churnBatch is how many commands travel at a time.
@@ -29,7 +29,8 @@ const churnBatch = 50
 // that grow and shrink, streams, expiries that are moved on, commands over
 // several keys, transactions and scripts. Most of them would leave a trace if
 // they were applied twice, or not at all. It returns how many commands were
-// answered; done may be nil, and counts them meanwhile.
+// answered; done may be nil, and counts them meanwhile. A second after the end
+// all keys that expire soon have.
 func Churn(ctx context.Context, client *redis.Client, o ChurnOptions, done *atomic.Int64) (int64, error) {
 	if o.Keys == 0 {
 		o.Keys = 500
@@ -125,7 +126,15 @@ func (c *churn) command(ctx context.Context, p redis.Pipeliner) {
 			}
 			k := c.key("session")
 			do("HINCRBY", k, "visits", 1)
-			do("PEXPIRE", k, 2000+n)
+			do("PEXPIRE", k, 20_000+n)
+		},
+		func() {
+			if c.o.NoShort {
+				return
+			}
+			k := c.key("brief")
+			do("RPUSH", k, c.n)
+			do("PEXPIRE", k, n)
 		},
 	}
 	if !c.o.OneSlot {

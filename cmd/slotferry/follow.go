@@ -1,0 +1,147 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/slotferry/slotferry/configs"
+	"github.com/slotferry/slotferry/importer"
+	"github.com/slotferry/slotferry/importer/choice"
+	"github.com/slotferry/slotferry/importer/preflight"
+	"github.com/slotferry/slotferry/importer/source/aof"
+	"github.com/slotferry/slotferry/importer/source/notify"
+	"github.com/slotferry/slotferry/importer/source/psync"
+	"github.com/slotferry/slotferry/importer/source/scan"
+	"github.com/slotferry/slotferry/importer/tail"
+)
+
+// newFollowed makes the source of an import, and says how it goes on behind its
+// copy; nil: it does not.
+func newFollowed(c *configs.Import, keys *choice.Choice, u use, out *output) followed {
+	switch {
+	case c.Source.Kind == configs.KindAOF:
+		u.replays = true
+		return followed{
+			reading: newSource(&c.Common, keys, u),
+			live:    &importer.Live{Tail: tail.Options{OnFlush: tail.OnFlush(c.OnFlush), Memory: tailShare(c.Memory)}},
+		}
+	case c.Source.Via == "sync":
+		return newSync(c, keys, u, out)
+	case c.Follow:
+		return newNotified(c, keys, u, out)
+	}
+	return followed{reading: newSource(&c.Common, keys, u)}
+}
+
+// followed is a source and how it goes on.
+type followed struct {
+	reading
+	live     *importer.Live
+	notified *importer.Followed
+}
+
+// exists asks the source which keys it has; nil for a file.
+func (f followed) exists() func(ctx context.Context, db int, keys [][]byte) ([]bool, error) {
+	if f.reading.live == nil {
+		return nil
+	}
+	return f.reading.live.Exists
+}
+
+// newNotified is a live source that is scanned and then followed by what it
+// notifies.
+func newNotified(c *configs.Import, keys *choice.Choice, u use, out *output) followed {
+	s := newScan(&c.Common, keys, u)
+	l := notify.New(notify.Options{
+		Endpoint: c.Source.Endpoint, Choice: keys, Enable: true, Memory: c.Memory / 8, RetryFor: max(c.RetryFor, time.Nanosecond), Log: u.log,
+	})
+	return followed{
+		reading:  reading{notifying{s, l}, s.Names, s, func() { _ = l.Close(); _ = s.Close() }},
+		notified: &importer.Followed{Listener: l, Read: s.Records, Once: c.Once, Cutover: newCutover(c, out)},
+	}
+}
+
+// notifying is a scan whose source is also asked whether it can be followed.
+type notifying struct {
+	*scan.Source
+	listener *notify.Listener
+}
+
+func (n notifying) Inspect(ctx context.Context) (preflight.Source, preflight.Findings) {
+	facts, found := n.Source.Inspect(ctx)
+	if len(found.Blockers()) == 0 {
+		found = append(found, n.listener.Inspect(ctx)...)
+	}
+	return facts, found
+}
+
+// newSync is a live source that is followed as by a replica. Single keys are
+// read again as SCAN's are.
+func newSync(c *configs.Import, keys *choice.Choice, u use, out *output) followed {
+	again := newScan(&c.Common, keys, u)
+	s := psync.New(psync.Options{
+		Endpoint: c.Source.Endpoint, Choice: keys, SpoolDir: spoolDir(c), SpoolMax: c.Spool.Max,
+		MaxValue: streamShare(c.Memory), Room: u.room, RetryFor: max(c.RetryFor, time.Nanosecond), Log: u.log,
+	})
+	live := &importer.Live{
+		Tail:   tail.Options{Reread: again.At, Learn: learn(c), OnFlush: tail.OnFlush(c.OnFlush), Memory: tailShare(c.Memory)},
+		Offset: s.Offset, Once: c.Once, Cutover: newCutover(c, out),
+	}
+	return followed{reading: reading{s, again.Names, again, func() { _ = s.Close(); _ = again.Close() }}, live: live}
+}
+
+// learn asks the source where the keys of a command stand that nobody else knows
+// (https://redis.io/docs/latest/commands/command-info/).
+func learn(c *configs.Import) func(ctx context.Context, name string) (first, last, step int, ok bool) {
+	return func(ctx context.Context, name string) (first, last, step int, ok bool) {
+		client := c.Source.Endpoint.Client()
+		defer func() { _ = client.Close() }()
+		said, err := client.Do(ctx, "COMMAND", "INFO", name).Slice()
+		if err != nil || len(said) != 1 {
+			return 0, 0, 0, false
+		}
+		about, isList := said[0].([]any)
+		const flags, places, most = 2, 3, 6
+		if !isList || len(about) < most {
+			return 0, 0, 0, false
+		}
+		if kinds, _ := about[flags].([]any); slices.Contains(kinds, any("movablekeys")) {
+			return 0, 0, 0, false
+		}
+		at := [3]int{}
+		for i := range at {
+			n, isNumber := about[places+i].(int64)
+			if !isNumber {
+				return 0, 0, 0, false
+			}
+			at[i] = int(n)
+		}
+		return at[0], at[1], at[2], true
+	}
+}
+
+// tailShare is the part of --memory for commands on their way.
+func tailShare(memory int64) int64 { return memory / 8 }
+
+// newAOF is an append-only file.
+func newAOF(c *configs.Common, keys *choice.Choice, u use) *aof.Source {
+	return aof.New(aof.Options{
+		Path: c.Source.Path, Choice: keys, Via: aof.Via(c.AOF.Via), ScratchServer: c.AOF.ScratchServer, Until: c.AOF.Until,
+		WorkDir: cmp.Or(c.Spool.Dir, os.TempDir()), Measure: u.measure, Values: !u.replays, Log: u.log,
+	})
+}
+
+// spoolDir is where what does not fit into memory waits.
+func spoolDir(c *configs.Import) string {
+	if c.Spool.Dir != "" {
+		return c.Spool.Dir
+	}
+	if c.Checkpoint == "target" || c.Checkpoint == "none" {
+		return os.TempDir()
+	}
+	return filepath.Join(c.Checkpoint, "spool")
+}

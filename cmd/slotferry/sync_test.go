@@ -1,0 +1,138 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/slotferry/slotferry/internal/dataset"
+	"github.com/slotferry/slotferry/internal/sandbox"
+	"github.com/slotferry/slotferry/internal/sandbox/sandboxtest"
+)
+
+// churned is a source that is written to until the returned function is called,
+// with a backlog of so many bytes.
+func churned(t *testing.T, keys, rate int, backlog string) (*sandbox.Server, func()) {
+	t.Helper()
+	src := sandboxtest.Server(t, sandbox.Options{Password: sourcePassword, Args: []string{"--repl-backlog-size", backlog, "--repl-diskless-sync-delay", "0"}})
+	if _, err := dataset.Fill(t.Context(), src.Client(), dataset.Options{Keys: keys, Seed: 3, Functions: true}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		if _, err := dataset.Churn(ctx, src.Client(), dataset.ChurnOptions{Seed: rand.Uint64(), Rate: rate}, nil); err != nil {
+			t.Errorf("the writer: %v", err)
+		}
+	})
+	stop := sync.OnceFunc(func() {
+		cancel()
+		writing.Wait()
+		time.Sleep(time.Second) // what expires soon has then
+	})
+	t.Cleanup(stop)
+	return src, stop
+}
+
+// TestSyncKilled kills a live copy while its source is written to, and lets the
+// last run catch up when the writers have stopped.
+func TestSyncKilled(t *testing.T) {
+	kills := 3
+	if text := os.Getenv("SLOTFERRY_KILLS"); text != "" {
+		kills, _ = strconv.Atoi(text)
+	}
+	for name, backlog := range map[string]string{"backlog holds": "256mb", "backlog is lost": "64kb"} {
+		t.Run(name, func(t *testing.T) {
+			dst, dir := emptyCluster(t), t.TempDir()
+			src, stop := churned(t, 3000, 10000, backlog)
+			args := []string{"import", "--source", "redis://" + src.Addr, "--target", dst.url, "--via", "sync", "--output", "json"}
+			for range kills {
+				cmd := command(t, dir, args...)
+				var stdout, stderr bytes.Buffer
+				cmd.Stdout, cmd.Stderr = &stdout, &stderr
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				waitFor(t, "a checkpoint", func() bool {
+					found, _ := filepath.Glob(filepath.Join(dir, ".slotferry", "*", "checkpoint.json"))
+					return len(found) == 1
+				})
+				time.Sleep(time.Duration(300+rand.IntN(2000)) * time.Millisecond)
+				_ = cmd.Process.Signal(syscall.SIGKILL)
+				_ = cmd.Wait()
+				if code := cmd.ProcessState.ExitCode(); code >= 0 {
+					t.Fatalf("a run ended with %d before it was killed:\n%s%s", code, stdout.String(), stderr.String())
+				}
+			}
+			stop()
+			r := slotferry(t, dir, append(args, "--once")...)
+			r.want(t, 0)
+			if s := r.last(t); !s.Resumed || s.Status != "done" || !s.balanced() {
+				t.Errorf("summary %+v", s)
+			}
+			dst.wantEqual(t, src, dataset.CompareOptions{IgnoreConsumerTimes: true})
+			if t.Failed() {
+				t.Logf("the last run:\n%s%s", r.stdout, r.stderr)
+			}
+		})
+	}
+}
+
+// TestSyncInterrupted ends a live copy by a signal and goes on from there.
+func TestSyncInterrupted(t *testing.T) {
+	dst, dir := emptyCluster(t), t.TempDir()
+	src, stop := churned(t, 3000, 5000, "256mb")
+	args := []string{"import", "--source", "redis://" + src.Addr, "--target", dst.url, "--via", "sync", "--output", "json"}
+	r := interrupted(t, dir, args, 2*time.Second, syscall.SIGINT)
+	r.want(t, 75)
+	if !strings.Contains(r.stdout, `"phase":"tail"`) || !strings.Contains(r.stdout, `"lag":{"bytes":`) {
+		t.Errorf("it does not tell its lag:\n%s", r.stdout)
+	}
+	stop()
+	r = slotferry(t, dir, append(args, "--once", "--verify")...)
+	r.want(t, 0)
+	if strings.Contains(r.stderr, "full copy again") {
+		t.Errorf("it did not go on from its checkpoint:\n%s", r.stderr)
+	}
+	dst.wantEqual(t, src, dataset.CompareOptions{IgnoreConsumerTimes: true})
+}
+
+// TestCutover goes from the first copy to the switch while the source is written
+// to.
+func TestCutover(t *testing.T) {
+	for _, via := range [][]string{{"--via", "sync"}, {"--via", "scan", "--follow"}} {
+		t.Run(strings.Join(via, " "), func(t *testing.T) {
+			dst, dir := emptyCluster(t), t.TempDir()
+			src, stop := churned(t, 3000, 5000, "64mb")
+			args := append([]string{"import", "--source", "redis://" + src.Addr, "--target", dst.url, "--output", "json", "--cutover",
+				"--pause-timeout", "20s", "--on-cutover", "env > facts"}, via...)
+			r := slotferry(t, dir, args...)
+			r.want(t, 0)
+			for _, step := range []string{"lag", "pause", "caught_up", "compared", "safe", "switched"} {
+				if !strings.Contains(r.stdout, `{"event":"cutover","step":"`+step+`"`) {
+					t.Errorf("it does not tell of %s:\n%s", step, r.stdout)
+				}
+			}
+			facts, err := os.ReadFile(filepath.Join(dir, "facts"))
+			if err != nil || !strings.Contains(string(facts), "SLOTFERRY_CUTOVER_TARGET="+dst.url) || strings.Contains(string(facts), sourcePassword) {
+				t.Errorf("the command was told %s, %v", facts, err)
+			}
+			// The writers are still paused: what is there is what was switched to, but
+			// for what has expired.
+			time.Sleep(time.Second)
+			dst.wantEqual(t, src, dataset.CompareOptions{IgnoreConsumerTimes: true})
+			_ = src.Client().Do(t.Context(), "CLIENT", "UNPAUSE")
+			stop()
+		})
+	}
+}
