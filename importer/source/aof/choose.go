@@ -154,7 +154,7 @@ func (s *Source) against(sum *reviewed) (why []string) {
 		why = append(why, "the target may hold keys already, which the commands would build upon")
 	}
 	if len(plain) > 1 {
-		why = append(why, fmt.Sprintf("they write to several databases (%s), and which of those hold keys at the end is not known", list10(plain)))
+		why = append(why, fmt.Sprintf("they write to several databases (%s), and which of those hold keys at the end is not known", firstOf(plain)))
 	}
 	if types := c.TypesChosen(); len(types) > 0 {
 		why = append(why, "types are chosen, which commands don't tell")
@@ -165,8 +165,8 @@ func (s *Source) against(sum *reviewed) (why []string) {
 	return why
 }
 
-// list10 writes the first ten databases.
-func list10(dbs []int) string {
+// firstOf writes the first ten databases.
+func firstOf(dbs []int) string {
 	var b strings.Builder
 	for i, db := range dbs {
 		if i == 10 {

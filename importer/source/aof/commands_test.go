@@ -336,7 +336,8 @@ func TestResume(t *testing.T) {
 
 // TestGrows appends while the files are read: only what was there is read.
 func TestGrows(t *testing.T) {
-	path := put(t, wire("INCR a", "INCR b"))
+	text := []string{"SET key:1 " + strings.Repeat("x", onlyHead), "INCR b"}
+	path := put(t, wire(text...))
 	s := New(Options{Path: path, Choice: all(t)})
 	defer s.Close()
 	facts, found := s.Inspect(t.Context())
@@ -356,6 +357,13 @@ func TestGrows(t *testing.T) {
 	}
 	if got := replayed(t, s); len(got.commands) != 2 {
 		t.Errorf("got %q", got.commands)
+	}
+	if again, _ := New(Options{Path: path, Choice: all(t)}).Inspect(t.Context()); !slices.Equal(again.IDs, facts.IDs) {
+		t.Errorf("appending made another source: %q, %q", facts.IDs, again.IDs)
+	}
+	text[0] = strings.Replace(text[0], "key:1", "key:2", 1)
+	if other, _ := New(Options{Path: put(t, wire(text...)), Choice: all(t)}).Inspect(t.Context()); slices.Equal(other.IDs, facts.IDs) {
+		t.Errorf("another file is the same source")
 	}
 }
 

@@ -15,8 +15,13 @@ import (
 	"time"
 )
 
-// headBytes is how much of each file's beginning goes into its identity.
-const headBytes = 4 << 10
+const (
+	// headBytes is how much of each file's beginning goes into its identity.
+	headBytes = 4 << 10
+	// onlyHead is the same for one that grows and is the only one. An RDB has told
+	// its time by then.
+	onlyHead = 128
+)
 
 // part is one file, as it was when it was opened.
 type part struct {
@@ -197,7 +202,7 @@ func (f *files) identity(until time.Time) (string, error) {
 	for _, p := range f.parts {
 		size, head := p.size, p.size
 		if p == f.last() {
-			size = 0
+			size, head = 0, min(head, onlyHead)
 			if len(f.parts) > 1 {
 				head = 0 // it may hold next to nothing yet
 			}

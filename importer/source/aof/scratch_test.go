@@ -57,6 +57,14 @@ func TestScratchPlaces(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a long command", func(t *testing.T) {
+		text := slices.Concat(wire("SET a 1", "SET big "+strings.Repeat("x", 5000), "RENAME a b", "MULTI", "SET c 1"), []byte("*2\r\n$3"))
+		s := well(t, Options{Path: put(t, text), MaxCommand: 4096, WorkDir: t.TempDir()})
+		n := &notes{}
+		if err := s.Stream(t.Context(), record.Position{}, n); err != nil || names(n.records) != "0 b, 0 big" {
+			t.Errorf("got %q, %v", names(n.records), err)
+		}
+	})
 	t.Run("joined for an old server", func(t *testing.T) {
 		s := well(t, Options{Path: folder(t, first, second), Via: Scratch, WorkDir: t.TempDir()})
 		dir := t.TempDir()
