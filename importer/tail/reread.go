@@ -95,14 +95,12 @@ func (a *Applier) want(db int, key []byte) error {
 	a.pending[name] = w
 	a.order = append(a.order, w)
 	a.behind.Add(1) // so that it shows that there is something to do
-	if _, is := a.ahead[name]; is {
-		a.unstale(w)
-	}
+	a.unstale(w)
 	_, err := a.note(w, unread)
 	return err
 }
 
-// unstale keeps the field of a key in its mark.
+// unstale keeps the field of a key in its mark, which is to say something else now.
 func (a *Applier) unstale(w *wanted) {
 	field := string(appendField(nil, w.db, w.key))
 	a.mu.Lock()
