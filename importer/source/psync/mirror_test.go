@@ -311,4 +311,8 @@ func (f *following) caughtUp(m *mirror) {
 		}
 		return m.position().Serial >= offset && m.count(&m.copies) > 0
 	})
+	in := m.position().Serial
+	if offset, err := f.source.Offset(f.t.Context()); err != nil || in > offset {
+		f.t.Errorf("offset %d is in, but the source is at %d; %v", in, offset, err)
+	}
 }

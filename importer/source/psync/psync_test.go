@@ -247,11 +247,11 @@ func TestNoRights(t *testing.T) {
 // TestRestart shuts the source down in good order. From 7.0 on it knows its
 // history afterwards.
 func TestRestart(t *testing.T) {
-	s := sandboxtest.Server(t, sandbox.Options{})
+	s := sandboxtest.Server(t, sandbox.Options{Args: []string{"--repl-backlog-size", "64mb"}})
 	fill(t, s)
-	must(t, s.Client().ConfigSet(t.Context(), "repl-backlog-size", "67108864").Err())
 	m := newMirror(t, s)
 	f := follow(t, record.Position{}, m, at(s))
+	f.caughtUp(m)
 	must(t, s.Client().Incr(t.Context(), "first").Err()) // no history of no bytes is kept
 	f.caughtUp(m)
 	must(t, s.Restart(t.Context()))
