@@ -17,7 +17,7 @@ func TestCluster(t *testing.T) {
 	client, ctx := server.Client(), t.Context()
 	for _, job := range []string{"plain", "}odd{", "with space\r\n"} {
 		t.Run(job, func(t *testing.T) {
-			c, err := checkpoint.OpenCluster(ctx, client, job)
+			c, err := checkpoint.OpenClusterFor(ctx, client, job, time.Second)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -29,7 +29,7 @@ func TestCluster(t *testing.T) {
 			if _, err := c.Load(ctx); !errors.Is(err, checkpoint.ErrNone) {
 				t.Errorf("Load of nothing: %v", err)
 			}
-			if _, err := checkpoint.OpenCluster(ctx, client, job); !errors.Is(err, checkpoint.ErrLocked) {
+			if _, err := checkpoint.OpenClusterFor(ctx, client, job, time.Second); !errors.Is(err, checkpoint.ErrLocked) {
 				t.Errorf("second OpenCluster: %v", err)
 			}
 			want := checkpoint.Checkpoint{Job: job, Runs: 2, Started: time.Unix(1, 0).UTC()}
@@ -39,7 +39,7 @@ func TestCluster(t *testing.T) {
 			if got, err := c.Load(ctx); err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("loaded %+v, %v", got, err)
 			}
-			if err := client.SetRange(ctx, c.Keys()[0], 30, "x").Err(); err != nil {
+			if err := client.SetRange(ctx, c.Keys()[0], 100, "x").Err(); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := c.Load(ctx); !errors.Is(err, checkpoint.ErrDamaged) {
@@ -54,7 +54,7 @@ func TestCluster(t *testing.T) {
 			if keys := client.Keys(ctx, "*").Val(); len(keys) != 1 || keys[0] != c.Keys()[0] {
 				t.Errorf("left behind: %q", keys)
 			}
-			again, err := checkpoint.OpenCluster(ctx, client, job)
+			again, err := checkpoint.OpenClusterFor(ctx, client, job, time.Second)
 			if err != nil {
 				t.Fatal(err)
 			}

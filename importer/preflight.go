@@ -31,6 +31,9 @@ func (e *MidwayError) Blocked() bool { return false }
 func (j *Job) preflight(ctx context.Context) error {
 	var found preflight.Findings
 	source := j.lookAtSource(ctx)
+	if j.opts.Choice.SlotsChosen() {
+		j.opts.Target.CountOnly(j.opts.Choice.Slot)
+	}
 	targetWell := j.lookAtTarget(ctx, &found)
 	if j.opts.OpenStore != nil && !found.Has("target_unreachable", "target_auth", "target_not_cluster") {
 		j.openStore(ctx, &found)
@@ -122,7 +125,9 @@ func (l *sourceLook) done(survey bool, found *preflight.Findings) bool {
 
 // openStore opens the checkpoint and decides whether the job goes on from it.
 func (j *Job) openStore(ctx context.Context, found *preflight.Findings) {
+	waiting := j.owes(pulse.Wait{On: "the checkpoint's lock", What: "the end of a run that holds it, or died with it", Remedy: "see that no other run uses the checkpoint"})
 	store, err := j.opts.OpenStore(ctx)
+	waiting()
 	if err != nil {
 		code, remedy := "checkpoint_unusable", "name a folder that can be written: --checkpoint DIR"
 		if errors.Is(err, checkpoint.ErrLocked) {
@@ -132,6 +137,9 @@ func (j *Job) openStore(ctx context.Context, found *preflight.Findings) {
 		return
 	}
 	j.store = store
+	if s, ok := store.(interface{ Held() error }); ok {
+		j.opts.Target.Fence(s.Held)
+	}
 	c, err := store.Load(ctx)
 	switch {
 	case j.opts.Restart:

@@ -107,6 +107,8 @@ type Cluster struct {
 	fatal    bool              // a module's value could end a master
 	maxBulk  int64             // longest word that all masters take, as Inspect found it
 	jobHash  string
+	counted  []uint16     // slots whose keys count; all if there is none
+	held     func() error // nil: nobody else may write
 
 	routing atomic.Pointer[routing]
 

@@ -107,7 +107,10 @@ func (c *Cluster) inspectMaster(ctx context.Context, m preflight.Master) masterV
 	if v.err = errors.Join(keys.Err(), info.Err()); v.err != nil {
 		return v
 	}
-	v.Keys = keys.Val() - c.ownKeys(ctx, client, keys.Val())
+	var err error
+	if v.Keys, err = c.data(ctx, client, keys.Val()); err != nil {
+		uncounted(err, m.Addr, &v.found)
+	}
 	if n, err := strconv.ParseInt(limit.Val()["proto-max-bulk-len"], 10, 64); err == nil && n > 0 {
 		v.maxBulk = n
 	}
@@ -202,14 +205,16 @@ func (c *Cluster) RebuildRights(ctx context.Context) (found preflight.Findings) 
 	return found
 }
 
+// fewKeys is up to how many keys each is looked at.
+const fewKeys = 100
+
 // ownKeys returns how many of a node's few keys are checkpoints of this tool,
 // which don't count as data. With many keys it does not matter.
 func (c *Cluster) ownKeys(ctx context.Context, client *redis.Client, keys int64) (n int64) {
-	const few = 100
-	if keys == 0 || keys > few {
+	if keys == 0 || keys > fewKeys {
 		return 0
 	}
-	names, _, err := client.Scan(ctx, 0, "slotferry:*", 10*few).Result()
+	names, _, err := client.Scan(ctx, 0, "slotferry:*", 10*fewKeys).Result()
 	if err != nil {
 		return 0
 	}
@@ -268,11 +273,16 @@ func (c *Cluster) each(ctx context.Context, call func(*redis.Client) error) erro
 	return nil
 }
 
-// Keys returns the number of keys that all masters hold together.
+// Keys returns the number of keys that all masters hold together, of those that
+// count.
 func (c *Cluster) Keys(ctx context.Context) (total int64, err error) {
 	err = c.each(ctx, func(client *redis.Client) error {
 		n, err := client.DBSize(ctx).Result()
-		total += n - c.ownKeys(ctx, client, n)
+		if err != nil {
+			return err
+		}
+		n, err = c.data(ctx, client, n)
+		total += n
 		return err
 	})
 	return total, err

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer/endpoint"
 	"github.com/slotferry/slotferry/importer/wait"
 )
@@ -129,7 +130,7 @@ func (l *lane) wakeAll() {
 
 // session is the life of one connection.
 func (l *lane) session(ctx context.Context) error {
-	conn, err := l.cluster.node(l.addr).Dial(ctx)
+	conn, err := l.cluster.dial(ctx, l.addr)
 	if errors.Is(err, endpoint.ErrAuth) {
 		return fmt.Errorf("%w: %s: %w", ErrDenied, l.addr, err)
 	}
@@ -306,7 +307,7 @@ func final(err error) bool {
 	var gone *bodyError
 	var key *KeyError
 	var patience *PatienceError
-	return errors.Is(err, ErrDenied) || errors.As(err, &gone) || errors.As(err, &key) || errors.As(err, &patience)
+	return errors.Is(err, ErrDenied) || errors.Is(err, checkpoint.ErrLost) || errors.As(err, &gone) || errors.As(err, &key) || errors.As(err, &patience)
 }
 
 // takeBack puts parked and unanswered chunks before the queue and returns their

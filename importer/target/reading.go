@@ -14,7 +14,7 @@ import (
 
 // Dial connects to the node at an address of the slot table, or of a Redirection.
 func (c *Cluster) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	return c.node(addr).Dial(ctx)
+	return c.dial(ctx, addr)
 }
 
 // Node returns the go-redis client for a node, which lives until Close.

@@ -27,7 +27,7 @@ type talk struct {
 // dialTalk connects to a node. Its answer to an empty transaction shows that
 // MULTI may be relied on: without it what follows would take effect bit by bit.
 func (c *Cluster) dialTalk(ctx context.Context, addr string, timeout time.Duration, moved func()) (*talk, error) {
-	conn, err := c.node(addr).Dial(ctx)
+	conn, err := c.dial(ctx, addr)
 	if errors.Is(err, endpoint.ErrAuth) {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDenied, addr, err)
 	}
