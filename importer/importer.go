@@ -261,6 +261,9 @@ func (j *Job) begin(ctx context.Context) error {
 		if context.Cause(ctx) != nil {
 			return ErrInterrupted
 		}
+		if errors.Is(err, checkpoint.ErrLost) {
+			return fmt.Errorf("%w: %w", record.ErrPatience, err)
+		}
 		f := preflight.Findings{}
 		f.Block("checkpoint_unusable", "name a folder that can be written and has room: --checkpoint DIR", "%v", err)
 		return &preflight.Error{Blockers: f}

@@ -29,6 +29,9 @@ import (
 // run the real command line in a process of its own.
 const asCommand = "SLOTFERRY_TEST_AS_COMMAND"
 
+// testLease shortens the lease of checkpoints in the target for such a process.
+const testLease = "SLOTFERRY_TEST_LEASE"
+
 // Passwords that must never be seen in anything that is printed or kept.
 const (
 	sourcePassword = "s0urce-secret-9f31"
@@ -37,6 +40,9 @@ const (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
+		if term, err := time.ParseDuration(os.Getenv(testLease)); err == nil {
+			lease = term
+		}
 		os.Exit(run())
 	}
 	code := m.Run()
