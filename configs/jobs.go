@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/slotferry/slotferry/service"
+	"github.com/slotferry/slotferry/service/mirror"
 )
 
 // ServiceJob is one job of a service.
@@ -33,24 +33,10 @@ type ServiceJob struct {
 
 // Mirror says how a job keeps the target like the source.
 type Mirror struct {
-	MaxDelete   Share
+	Dir         string // where it remembers what was written
+	MaxDelete   mirror.Limit
 	CheckTarget bool // compare both sides afterwards
 	Repair      bool // and put right what differs
-}
-
-// Share is a part of some keys: a number of them, or if that is 0 so many in a
-// hundred.
-type Share struct {
-	Keys    int64
-	Percent float64
-}
-
-// Of is the number of keys that the share of all is.
-func (s Share) Of(all int64) int64 {
-	if s.Keys > 0 {
-		return s.Keys
-	}
-	return int64(float64(all) * s.Percent / 100)
 }
 
 const maxRetries = 1000
@@ -88,7 +74,7 @@ func (f *serviceFile) job(folder string, i int, n *yaml.Node) ServiceJob {
 	f.kind(b, &j)
 	r := newBlock(f.d, path+"retries.", b.nodes["retries"], "count", "pause")
 	j.Retries = service.Retries{Count: r.count("count", 3, maxRetries), Pause: r.duration("pause", "1m", time.Second)}
-	j.Mirror = f.mirror(b, &j)
+	j.Mirror = f.mirror(folder, b, &j)
 	if j.Import = f.imports(folder, b, j.Name); j.Import != nil {
 		fits(b, &j)
 	}
@@ -151,7 +137,7 @@ func schedule(b *block) *service.Schedule {
 }
 
 // mirror reads how a scheduled job mirrors; it does by default.
-func (f *serviceFile) mirror(b *block, j *ServiceJob) *Mirror {
+func (f *serviceFile) mirror(folder string, b *block, j *ServiceJob) *Mirror {
 	n := b.nodes["mirror"]
 	if n != nil && n.Kind == yaml.ScalarNode {
 		if !b.boolean("mirror", true) || j.Kind != service.Cron && n.Value != "true" {
@@ -166,22 +152,10 @@ func (f *serviceFile) mirror(b *block, j *ServiceJob) *Mirror {
 		return nil
 	}
 	m := newBlock(f.d, b.path+"mirror.", n, "max_delete", "check_target", "repair")
-	out := &Mirror{CheckTarget: m.boolean("check_target", false), Repair: m.boolean("repair", true)}
-	text := m.text("max_delete", "10%")
+	out := &Mirror{Dir: filepath.Join(folder, "mirrors", j.Name), CheckTarget: m.boolean("check_target", false), Repair: m.boolean("repair", true)}
 	var err error
-	if percent, ok := strings.CutSuffix(text, "%"); ok {
-		out.MaxDelete.Percent, err = strconv.ParseFloat(strings.TrimSpace(percent), 64)
-		if !(out.MaxDelete.Percent >= 0 && out.MaxDelete.Percent <= 100) {
-			err = errors.New("out of range")
-		}
-	} else {
-		out.MaxDelete.Keys, err = strconv.ParseInt(text, 10, 64)
-		if out.MaxDelete.Keys < 0 {
-			err = errors.New("negative")
-		}
-	}
-	if err != nil {
-		m.wrong("max_delete", "%q is no share of keys; write a part such as 10%%, or a number", text)
+	if out.MaxDelete, err = mirror.ParseLimit(m.text("max_delete", "10%")); err != nil {
+		m.wrong("max_delete", "%v", err)
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -17,6 +18,7 @@ import (
 	"github.com/slotferry/slotferry/configs"
 	"github.com/slotferry/slotferry/service"
 	"github.com/slotferry/slotferry/service/history"
+	"github.com/slotferry/slotferry/service/web"
 )
 
 func serveCommand() *cobra.Command {
@@ -159,7 +161,10 @@ func limitService(c *configs.Service) {
 }
 
 // serveHTTP answers until ctx ends.
-func serveHTTP(ctx context.Context, _ *service.Service, _ *configs.Service, _ *zap.Logger) error {
-	<-ctx.Done()
-	return nil
+func serveHTTP(ctx context.Context, s *service.Service, c *configs.Service, log *zap.Logger) error {
+	return web.Serve(ctx, web.ServeOptions{
+		Options: web.Options{Service: s, Token: c.HTTP.Token, Version: versionText(), Pprof: c.HTTP.Pprof, Log: log},
+		Listen:  c.HTTP.Listen, TLSCert: c.HTTP.TLSCert, TLSKey: c.HTTP.TLSKey,
+		Listening: func(a net.Addr) { log.Info("listening", zap.String("address", a.String())) },
+	})
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/slotferry/slotferry/configs"
 	"github.com/slotferry/slotferry/importer"
 	"github.com/slotferry/slotferry/importer/choice"
@@ -17,6 +19,7 @@ import (
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/target"
 	"github.com/slotferry/slotferry/service"
+	"github.com/slotferry/slotferry/service/mirror"
 )
 
 // importRunner does the runs of one job of a service: each is an import of its
@@ -25,9 +28,8 @@ type importRunner struct{ job configs.ServiceJob }
 
 // Run implements service.Runner.
 func (r importRunner) Run(ctx context.Context, o service.RunOptions) (service.Result, error) {
-	c := r.job.Import
 	out := &output{log: o.Log, stdout: io.Discard, stderr: &detour{w: os.Stderr}}
-	job, release, err := newImport(c, nil, out)
+	job, release, err := r.newJob(out)
 	if err != nil {
 		return service.Result{}, err
 	}
@@ -39,37 +41,74 @@ func (r importRunner) Run(ctx context.Context, o service.RunOptions) (service.Re
 		Counts: summary.Counts, Unchanged: summary.Unchanged, Deleted: summary.Deleted, Resumed: summary.Resumed,
 		Retries: summary.Retries, Masters: summary.Masters, Stages: stages,
 	}
-	if err == nil && c.Verify.Count > 0 {
+	if proof := r.comparison(); err == nil && proof != nil {
 		begun := time.Now()
-		var proof *importer.Verification
-		proof, err = proveImport(ctx, c, out)
-		res.Differences, stages["verify"] = proof.Differences, time.Since(begun).Seconds()
+		var v importer.Verification
+		v, err = compareSides(ctx, proof, out)
+		res.Differences, stages["verify"] = v.Differences, time.Since(begun).Seconds()
 	}
 	res.Remedy = remedy(err)
 	return res, runError(summary, err)
 }
 
-// newImport makes the job of an import, and all that it works with.
-func newImport(c *configs.Import, stdin io.Reader, out *output) (job *importer.Job, release func(), err error) {
+// comparison is how both sides are compared after the run, nil for not at all.
+func (r importRunner) comparison() *configs.Verify {
+	c, m := r.job.Import, r.job.Mirror
+	v := &configs.Verify{Common: c.Common, Resume: configs.Resume{Checkpoint: "none", Job: c.Job}, Rounds: c.Verify}
+	switch {
+	case m != nil && m.CheckTarget:
+		v.Repair = m.Repair
+		// In a target of several jobs this one's extra keys may be another one's own.
+		v.Extra = !r.job.SharedTarget
+		if v.Rounds.Count == 0 {
+			v.Rounds = configs.Rounds{Count: 3, Pause: 5 * time.Second} // as of --rounds and --pause
+		}
+	case c.Verify.Count == 0:
+		return nil
+	}
+	return v
+}
+
+// newJob makes the job of a run, and all that it works with.
+func (r importRunner) newJob(out *output) (job *importer.Job, release func(), err error) {
+	c := r.job.Import
 	keys, err := choice.New(c.Choice)
 	if err != nil {
 		return nil, nil, &usageError{err}
 	}
+	var mirrored *mirror.Mirror
+	if m := r.job.Mirror; m != nil {
+		if mirrored, err = mirror.Open(mirror.Options{Dir: m.Dir, MaxDelete: m.MaxDelete, Log: out.log}); err != nil {
+			return nil, nil, err
+		}
+	}
 	to := withPolicy(targetOptions(&c.Common, out.log), c.Policy)
 	to.Job = c.Job
 	cluster := target.New(to)
-	source := newSource(&c.Common, keys, use{room: cluster.Room, stdin: stdin, log: out.log})
-	job = importer.New(importer.Options{
+	source := newSource(&c.Common, keys, use{room: cluster.Room, log: out.log})
+	o := importer.Options{
 		Job: c.Job, Source: source, Target: cluster, Choice: keys, OnExists: importer.OnExists(c.OnExists),
 		SkipUnsupported: c.OnUnsupported == "skip",
-		OpenStore:       openStore(c.Resume, cluster), Restart: c.Restart, SavePatient: savePatience(c.Resume, c.RetryFor),
+		OpenStore:       openStore(c.Resume, cluster), SavePatient: savePatience(c.Resume, c.RetryFor),
 		RetryFor: max(c.RetryFor, time.Nanosecond), WaitReplicas: c.WaitReplicas,
 		RateKeys: c.RateKeys, RateBytes: c.RateBytes,
 		Log: out.log, Notify: out.warnings, Foresee: out.foreseen, Standstill: out.standstill,
-	})
-	return job, func() {
+	}
+	if mirrored != nil {
+		o.Mirror = mirrored
+	}
+	if mirrored != nil && source.live != nil {
+		o.Exists = source.live.Exists
+	}
+	return importer.New(o), func() {
 		source.close()
 		cluster.Close()
+		if mirrored == nil {
+			return
+		}
+		if err := mirrored.Close(); err != nil {
+			out.log.Warn("what the mirror remembers was not closed well", zap.Error(err))
+		}
 	}, nil
 }
 
@@ -80,9 +119,12 @@ func runError(s importer.Summary, err error) error {
 	}
 	status := service.Failed
 	var blocked *preflight.Error
+	var refused *mirror.RefusedError
 	switch {
 	case errors.Is(err, importer.ErrInterrupted), errors.Is(err, record.ErrPatience):
 		status = service.Interrupted
+	case errors.As(err, &refused):
+		status = service.Refused
 	case errors.As(err, &blocked):
 		status = service.Blocked
 	case errors.Is(err, importer.ErrDifferences):
@@ -103,8 +145,9 @@ func runError(s importer.Summary, err error) error {
 // remedy says what to do about the error of a run.
 func remedy(err error) string {
 	var blocked *preflight.Error
+	var refused *mirror.RefusedError
 	switch {
-	case err == nil, errors.Is(err, importer.ErrInterrupted):
+	case err == nil, errors.Is(err, importer.ErrInterrupted), errors.As(err, &refused): // which says it itself
 		return ""
 	case errors.As(err, &blocked):
 		var parts []string

@@ -44,7 +44,6 @@ is changed.`,
 	f.String("folder", "", "read the history in the folder of a service, `DIR`")
 	f.String("checkpoint", "", "read the checkpoint of an import in `DIR`")
 	f.String("output", "text", "`HOW` to tell: text or json")
-	cmd.MarkFlagsMutuallyExclusive("server", "folder", "checkpoint")
 	cmd.SetUsageFunc(usage)
 	cmd.SetHelpFunc(help)
 	return cmd
@@ -56,7 +55,15 @@ func runStatus(cmd *cobra.Command) error {
 		return s
 	}
 	asJSON := text("output") == "json"
+	given := 0
+	for _, name := range []string{"server", "folder", "checkpoint"} {
+		if text(name) != "" {
+			given++
+		}
+	}
 	switch o := text("output"); {
+	case given > 1:
+		return &usageError{errors.New("--server, --folder and --checkpoint: give one of them")}
 	case o != "text" && o != "json" && o != "auto":
 		return &usageError{fmt.Errorf("--output: %q is not known; choose text or json", o)}
 	case text("token-file") != "" && (text("folder") != "" || text("checkpoint") != ""):

@@ -64,16 +64,20 @@ func openSound(path string, o bbolt.Options) (db *bbolt.DB, err error) {
 	return nil, err
 }
 
+// longest is more than any run or mark has, in bytes.
+const longest = 1 << 20
+
 // check reads every page that runs and marks are on.
 func check(tx *bbolt.Tx) error {
 	return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
 		var last []byte
 		return b.ForEach(func(k, v []byte) error {
+			// The library believes any length, also one that leads out of the file.
+			if v == nil || len(k) > longest || len(v) > longest {
+				return &damagedError{fmt.Errorf("%s have something that was never written", name)}
+			}
 			if last != nil && bytes.Compare(last, k) >= 0 {
 				return &damagedError{fmt.Errorf("%s are out of order", name)}
-			}
-			if v == nil {
-				return &damagedError{fmt.Errorf("%s have parts of their own", name)}
 			}
 			last = append(last[:0], k...)
 			for _, c := range v { // each page of a long value, too
