@@ -122,6 +122,9 @@ func longestValue(c *configs.Common) int64 {
 	return 0
 }
 
+// lease is that of checkpoints in the target; tests have no time for it.
+var lease = checkpoint.Lease
+
 // openStore returns how the checkpoint is opened, nil for none.
 func openStore(c configs.Resume, cluster *target.Cluster) func(context.Context) (importer.Store, error) {
 	switch c.Checkpoint {
@@ -130,7 +133,7 @@ func openStore(c configs.Resume, cluster *target.Cluster) func(context.Context) 
 	case "target":
 		return func(ctx context.Context) (importer.Store, error) {
 			client := cluster.Client()
-			store, err := checkpoint.OpenCluster(ctx, client, c.Job)
+			store, err := checkpoint.OpenClusterFor(ctx, client, c.Job, lease)
 			if err != nil {
 				return nil, errors.Join(err, client.Close())
 			}
