@@ -45,7 +45,7 @@ func (a *Applier) appendNote(dst, name []byte, db int, key []byte, value string)
 // everything else but Run. ctx holds for all that the same goroutine asks for
 // later.
 func (a *Applier) Begin(ctx context.Context, from record.Position, fresh bool) error {
-	a.ctx, a.era, a.end = ctx, from.Era, from
+	a.ctx, a.era, a.end, a.from = ctx, from.Era, from, from.Serial
 	a.tracker.Store(checkpoint.NewTracker(checkpoint.State{Position: from}))
 	if strings.ContainsAny(a.era, " \r\n") || len(a.era) > 128 {
 		return fmt.Errorf("%w: the era %q can't be part of a mark", ErrResync, a.era)
@@ -106,7 +106,7 @@ func (a *Applier) take(slot uint16, fields map[string]string) (found []noted) {
 		s.wipe = true
 		return nil
 	}
-	s.known, s.serial, s.blocks = true, m.serial, m.blocks
+	s.known, s.serial, s.blocks, s.before = true, m.serial, m.blocks, m.blocks
 	a.base[slot] = m.serial
 	a.highest = max(a.highest, m.serial)
 	for field, value := range fields {

@@ -24,6 +24,7 @@ const (
 type giver struct {
 	ctx    context.Context // of Begin; a record.CommandSink has no room for it
 	era    string
+	from   int64           // serial of Begin
 	end    record.Position // behind the last command
 	effect effect.Effect
 	tx     transaction

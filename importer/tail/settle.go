@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/slotferry/slotferry/checkpoint"
@@ -226,20 +227,29 @@ func (a *Applier) lostMarks(ctx context.Context, err error) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	found.Slots = 0
+	now := make([]mark, len(a.slots))
+	holds := map[*pipe]bool{}
+	for i := range a.slots {
+		if m, ok := parseMark(marks[uint16(i)][""]); ok && m.era == a.era {
+			now[i], holds[a.slots[i].pipe] = m, true
+		}
+	}
+	found.Slots, found.Serial = 0, math.MaxInt64
 	for i := range a.slots {
 		s := &a.slots[i]
-		if !s.known {
-			continue
-		}
-		m, ok := parseMark(marks[s.number][""])
 		switch {
-		case !ok || m.era != a.era:
-			return fmt.Errorf("%w: the mark of slot %d is gone, and with it maybe the slot's keys", ErrResync, s.number)
-		case m.blocks < s.blocks:
-			found.Slots++
-			found.Serial = min(found.Serial, m.serial)
+		case !s.known || now[i].blocks >= s.blocks:
+			continue
+		case now[i].blocks >= s.before && holds[s.pipe]:
+			// Only blocks of this run are lost: a master that has any mark has all that
+			// came before it, the full copy with it.
+			found.Serial = min(found.Serial, max(now[i].serial, a.from))
+		case now[i].serial > 0:
+			found.Serial = min(found.Serial, now[i].serial)
+		default:
+			return fmt.Errorf("%w: %s has lost the mark of slot %d, and with it maybe the slot's keys", ErrResync, found.Addr, s.number)
 		}
+		found.Slots++
 	}
 	return found
 }

@@ -30,6 +30,7 @@ type slot struct {
 	head, tail *entry
 	serial     int64   // of the last command that is in
 	blocks     int64   // in the mark: one more with each that was applied
+	before     int64   // blocks at Begin
 	doubt      *flight // a block whose answer was lost with its connection
 	pipe       *pipe   // its master's
 
