@@ -36,6 +36,7 @@ type world struct {
 	memory int64
 	lives  bool // the source can be asked whether it has a key
 	refuse map[string]bool
+	doubt  bool            // more were refused than are told
 	hidden map[string]bool // keys of a living source that the run does not come by
 }
 
@@ -129,7 +130,7 @@ func (w *world) mirror(keys int, end ending) (r result) {
 	if end != whole {
 		return r
 	}
-	e := importer.MirrorEnd{Failed: failed, Remove: func(_ context.Context, names [][]byte) error {
+	e := importer.MirrorEnd{Failed: failed, Doubt: w.doubt, Remove: func(_ context.Context, names [][]byte) error {
 		for _, name := range names {
 			delete(w.target, string(name))
 		}
@@ -456,24 +457,145 @@ func TestNotScanned(t *testing.T) {
 func TestFailedKeys(t *testing.T) {
 	w := newWorld(t)
 	w.fill(100, "a")
-	w.source["bad"] = held{value: "x"}
-	w.refuse = map[string]bool{"bad": true, "key:1": true}
+	w.source["bad"], w.source["worse"] = held{value: "x"}, held{value: "x"}
+	w.refuse = map[string]bool{"bad": true, "worse": true, "key:1": true}
 	if r := w.mirror(-1, whole); r.written != 99 {
 		t.Errorf("%+v", r)
 	}
 	if r := w.mirror(-1, whole); r.written != 0 || r.unchanged != 99 {
 		t.Errorf("%+v", r)
 	}
+	delete(w.source, "worse") // was never written, so it is nobody's to remove
 	w.refuse = nil
 	w.wants(2, 0)
 	w.source["key:1"] = held{value: "b"}
 	w.refuse = map[string]bool{"key:1": true}
 	w.mirror(-1, whole)
-	w.source["key:1"] = held{value: "a"}
 	w.refuse = nil
-	w.wants(1, 0) // what became of it there is not known
+	w.wants(1, 0)
 	delete(w.source, "bad")
 	w.wants(0, 1)
+	w.source["key:2"], w.doubt = held{value: "b"}, true
+	w.wants(1, 0)
+	w.doubt = false
+	w.wants(1, 0)
+	w.wants(0, 0)
+}
+
+// TestLostJournal is a loss of power that took all of the journal that was not
+// synced.
+func TestLostJournal(t *testing.T) {
+	w := newWorld(t)
+	w.fill(100, "a")
+	w.wants(100, 0)
+	w.fill(100, "b")
+	w.mirror(60, killed)
+	reboot(t, w.dir, rand.New(rand.NewPCG(1, 1)))
+	path := filepath.Join(w.dir, journalName)
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = os.Truncate(path, int64(bytes.IndexByte(data, '\n')+1))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.fill(100, "a")
+	if r := w.mirror(-1, whole); r.written != 100 || !r.strays {
+		t.Errorf("%+v", r)
+	}
+	w.wantSame()
+}
+
+// TestSentButNotThere is a crash with keys on their way: that they are not in the
+// target must not look as if the target had lost them.
+func TestSentButNotThere(t *testing.T) {
+	w := newWorld(t)
+	w.fill(100, "a")
+	w.wants(100, 0)
+	w.fill(130, "a")
+	w.refuse = map[string]bool{}
+	for i := range 30 {
+		w.refuse[fmt.Sprintf("key:%d", 100+i)] = true
+	}
+	w.mirror(-1, killed)
+	w.refuse = nil
+	w.wants(30, 0)
+}
+
+// TestAnewKeepsNoWord writes all again but for a key that the scan did not come by.
+func TestAnewKeepsNoWord(t *testing.T) {
+	w := newWorld(t)
+	w.lives = true
+	w.fill(100, "a")
+	w.wants(100, 0)
+	w.hidden, w.run.Anew = map[string]bool{"key:1": true}, true
+	if r := w.mirror(-1, whole); r.written != 99 || r.deleted != 0 || r.err != nil {
+		t.Errorf("%+v", r)
+	}
+	w.hidden, w.run.Anew = nil, false
+	w.wants(1, 0)
+}
+
+// TestRemovalFails ends a run amid the removal of keys. Some come back as they
+// were.
+func TestRemovalFails(t *testing.T) {
+	w := newWorld(t)
+	w.fill(100, "a")
+	w.wants(100, 0)
+	m, err := Open(Options{Dir: w.dir, MaxDelete: Share(100)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := w.run
+	run.Keys = 100
+	if _, err := m.Begin(t.Context(), run); err != nil {
+		t.Fatal(err)
+	}
+	cut := errors.New("cut")
+	n, err := m.Finish(t.Context(), importer.MirrorEnd{Remove: func(_ context.Context, names [][]byte) error {
+		for _, name := range names[:len(names)/2] {
+			delete(w.target, string(name))
+		}
+		return cut
+	}})
+	if n != 0 || !errors.Is(err, cut) {
+		t.Error(n, err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	clear(w.source)
+	w.fill(10, "a")
+	w.wants(10, 90)
+}
+
+func TestHash(t *testing.T) {
+	var h hasher
+	sums := map[uint64]string{}
+	for _, tc := range []struct {
+		typ         byte
+		value, name string
+	}{{0, "v", "n"}, {1, "v", "n"}, {0, "w", "n"}, {0, "v", "m"}, {0, "", "n"}} {
+		for _, version := range []uint16{9, 12} { // no part of it
+			r := record.Record{Type: tc.typ, Value: []byte(tc.value), Version: version, Footer: make([]byte, version)}
+			sum, told, err := h.hash(&r, []byte(tc.name))
+			if err != nil || !told {
+				t.Fatal(told, err)
+			}
+			r.Value, r.Large = nil, io.NewSectionReader(strings.NewReader(tc.value), 0, int64(len(tc.value)))
+			if large, _, err := h.hash(&r, []byte(tc.name)); large != sum || err != nil {
+				t.Errorf("%v: %x from a file, %x from memory, %v", tc, large, sum, err)
+			}
+			if other, ok := sums[sum]; ok && other != fmt.Sprint(tc) {
+				t.Errorf("%v has the sum of %s", tc, other)
+			}
+			sums[sum] = fmt.Sprint(tc)
+		}
+	}
+	short := record.Record{Large: io.NewSectionReader(strings.NewReader("v"), 0, 2)}
+	if _, _, err := h.hash(&short, nil); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a file that ends early: %v", err)
+	}
 }
 
 func TestOtherBinding(t *testing.T) {
