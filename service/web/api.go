@@ -23,8 +23,8 @@ type JobList struct {
 // RunList is the body of /api/v1/history.
 type RunList struct {
 	Runs []service.Run `json:"runs"` // newest first
-	// Before is what to ask for next, 0 if there are no older runs.
-	Before uint64 `json:"before"`
+	// Before is what to ask for next; none if there are no older runs.
+	Before uint64 `json:"before,omitempty"`
 }
 
 // How many runs an answer has.

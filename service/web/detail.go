@@ -86,7 +86,7 @@ func buttons(j *service.JobView) []orderButton {
 }
 
 func figuresOf(c checkpoint.Counts, unchanged, deleted, differences int64, r target.Retries) []figure {
-	out := []figure{{Name: "keys read", Value: comma(c.Read)}, {Name: "written", Value: comma(c.Written)}, {Name: "written", Value: iec(c.Bytes)}}
+	out := []figure{{Name: "keys read", Value: comma(c.Read)}, {Name: "keys written", Value: comma(c.Written)}, {Name: "data written", Value: iec(c.Bytes)}}
 	for _, of := range []struct {
 		name string
 		n    int64

@@ -95,6 +95,7 @@ func newTrouble(j *service.JobView) *trouble {
 	if j.Failures > 1 {
 		t.What += fmt.Sprintf(", %d in a row", j.Failures)
 	}
+	t.What += ","
 	t.Error, t.Remedy, t.When = j.Last.Error, j.Last.Remedy, known(j.Last.Ended)
 	return t
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"syscall"
 	"time"
 
@@ -33,7 +32,16 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	if err != nil {
 		return err
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Listen)
+	at, err := net.ResolveTCPAddr("tcp", o.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", o.Listen, err)
+	}
+	o.Loopback = at.IP.IsLoopback()
+	site, err := New(o.Options)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", o.Listen, err)
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at.String())
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("listen on %s: the port is in use, perhaps by another slotferry serve; choose another one with http.listen", o.Listen)
 	}
@@ -41,11 +49,6 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		return fmt.Errorf("listen on %s: %w", o.Listen, err)
 	}
 	defer l.Close()
-	o.Loopback = isLoopback(l.Addr())
-	site, err := New(o.Options)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w", o.Listen, err)
-	}
 	errorLog, err := zap.NewStdLogAt(o.Log, zap.DebugLevel)
 	if err != nil {
 		return err
@@ -94,9 +97,4 @@ func over(err error) error {
 		return nil
 	}
 	return err
-}
-
-func isLoopback(a net.Addr) bool {
-	at, err := netip.ParseAddrPort(a.String())
-	return err == nil && at.Addr().Unmap().IsLoopback()
 }

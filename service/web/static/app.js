@@ -156,16 +156,19 @@
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 
-  // Orders are given after a question.
+  // Orders are given after a question. A dialog tells later that it was closed,
+  // perhaps when it is open again.
+  let settle = () => {};
   const confirmed = button => new Promise(done => {
-    const dialog = at("confirm"), yes = dialog.querySelector("[value=yes]");
+    settle(false);
+    settle = done;
     at("confirm-title").textContent = `${button.textContent} ${button.closest(".job").dataset.job}?`;
     at("confirm-text").textContent = button.dataset.ask;
-    yes.textContent = button.textContent;
-    dialog.returnValue = "";
-    dialog.addEventListener("close", () => done(dialog.returnValue === "yes"), { once: true });
-    dialog.showModal();
+    at("confirm").querySelector("[value=yes]").textContent = button.textContent;
+    at("confirm").returnValue = "";
+    at("confirm").showModal();
   });
+  at("confirm").addEventListener("close", e => e.target.open || settle(e.target.returnValue === "yes"));
   for (const button of at("confirm").querySelectorAll("button")) {
     button.addEventListener("click", () => at("confirm").close(button.value));
   }
