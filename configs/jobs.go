@@ -280,6 +280,8 @@ func fits(b *block, j *ServiceJob) {
 		b.wrong("import", "it follows its source without an end; write live: true, or give import.once or import.cutover")
 	case j.Kind == service.Cron && j.Mirror == nil && c.OnExists == "fail":
 		b.wrong("mirror", "without it every run after the first finds keys in the target; write on_exists: replace in import")
+	case j.Mirror != nil && c.Follow:
+		b.wrong("mirror", "it reads the whole source, and does not follow it; leave out via: sync and follow, or write mirror: false and on_exists: replace")
 	case j.Mirror != nil && c.OnExists == "skip":
 		b.wrong("mirror", "it does not go with on_exists: skip, which would never write what has changed")
 	}

@@ -391,7 +391,7 @@ func TestControl(t *testing.T) {
 		}
 		w.pass(50 * time.Minute)
 		w.order(w.Stop(ctx, "hourly"))
-		if v := w.want("hourly", Waiting); !v.Resumable || f.count() != 3 || v.Next.Sub(time.Now()) < 30*time.Minute {
+		if v := w.want("hourly", Waiting); !v.Resumable || f.count() != 3 || time.Until(v.Next) < 30*time.Minute {
 			t.Errorf("stopped: %+v, %d runs", v, f.count())
 		}
 		w.end()

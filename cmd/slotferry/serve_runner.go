@@ -85,20 +85,10 @@ func (r importRunner) newJob(out *output) (job *importer.Job, release func(), er
 	to := withPolicy(targetOptions(&c.Common, out.log), c.Policy)
 	to.Job = c.Job
 	cluster := target.New(to)
-	source := newSource(&c.Common, keys, use{room: cluster.Room, log: out.log})
-	o := importer.Options{
-		Job: c.Job, Source: source, Target: cluster, Choice: keys, OnExists: importer.OnExists(c.OnExists),
-		SkipUnsupported: c.OnUnsupported == "skip",
-		OpenStore:       openStore(c.Resume, cluster), SavePatient: savePatience(c.Resume, c.RetryFor),
-		RetryFor: max(c.RetryFor, time.Nanosecond), WaitReplicas: c.WaitReplicas,
-		RateKeys: c.RateKeys, RateBytes: c.RateBytes,
-		Log: out.log, Notify: out.warnings, Foresee: out.foreseen, Standstill: out.standstill,
-	}
+	source := newFollowed(c, keys, use{room: cluster.Room, log: out.log}, out)
+	o := importOptions(c, keys, cluster, source, out)
 	if mirrored != nil {
 		o.Mirror = mirrored
-	}
-	if mirrored != nil && source.live != nil {
-		o.Exists = source.live.Exists
 	}
 	return importer.New(o), func() {
 		source.close()
@@ -110,6 +100,18 @@ func (r importRunner) newJob(out *output) (job *importer.Job, release func(), er
 			out.log.Warn("what the mirror remembers was not closed well", zap.Error(err))
 		}
 	}, nil
+}
+
+// importOptions are what all imports take from their settings.
+func importOptions(c *configs.Import, keys *choice.Choice, cluster *target.Cluster, source followed, out *output) importer.Options {
+	return importer.Options{
+		Job: c.Job, Source: source.reading, Live: source.live, Followed: source.notified, Exists: source.exists(),
+		Target: cluster, Choice: keys, OnExists: importer.OnExists(c.OnExists), SkipUnsupported: c.OnUnsupported == "skip",
+		OpenStore: openStore(c.Resume, cluster), Restart: c.Restart, SavePatient: savePatience(c.Resume, c.RetryFor),
+		RetryFor: max(c.RetryFor, time.Nanosecond), WaitReplicas: c.WaitReplicas,
+		RateKeys: c.RateKeys, RateBytes: c.RateBytes,
+		Log: out.log, Notify: out.warnings, Foresee: out.foreseen, Standstill: out.standstill,
+	}
 }
 
 // runError is what ended a run, with its status and without secrets.
@@ -218,6 +220,9 @@ func progressOf(p importer.Progress, m *meter, stages map[string]float64) servic
 	if left, ok := m.left(p); ok {
 		seconds := left.Seconds()
 		out.SecondsLeft = &seconds
+	}
+	if p.Lag != nil {
+		out.Lag = &service.Lag{Bytes: p.Lag.Bytes, Seconds: p.Lag.Seconds}
 	}
 	if s := p.Standstill; s != nil {
 		out.Message = s.String()

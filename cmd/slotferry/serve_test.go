@@ -150,7 +150,7 @@ alerts: {command: 'echo $SLOTFERRY_ALERT_EVENT $SLOTFERRY_ALERT_JOB $SLOTFERRY_A
 jobs:
   - name: nightly
     schedule: {cron: '0 0 1 1 *'}
-    import: {source: 'redis://%s', target: '%s'}
+    import: {source: 'redis://%s', target: '%s', verify: true, pause: 50ms}
     mirror: {check_target: true}
     retries: {count: 0}
 %s`, dir, dir, dir, src.Addr, to.url, jobs))
@@ -342,5 +342,55 @@ func TestServeErrors(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "x*")); len(left) != 0 {
 		t.Errorf("a check has made %v", left)
+	}
+}
+
+// TestServeFollows keeps a cluster like a running source, is stopped, and goes on
+// with what was written meanwhile.
+func TestServeFollows(t *testing.T) {
+	to := emptyCluster(t)
+	src := source(t, 500)
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "token"), serveToken)
+	writeFile(t, filepath.Join(dir, "slotferry.yaml"), fmt.Sprintf(`
+folder: state
+http: {listen: '127.0.0.1:0', token_file: token}
+jobs:
+  - name: follow
+    live: true
+    import: {source: 'redis://%s', target: '%s', via: sync}
+`, src.Addr, to.url))
+	arrives := func(s *serving, key string) {
+		t.Helper()
+		set(t, src.Client(), key, "here")
+		waitFor(t, key, func() bool { return to.Client().Get(t.Context(), key).Val() == "here" })
+		waitFor(t, "a lag to be told", func() bool {
+			p := s.jobs()["follow"].Current
+			return p != nil && p.Lag != nil && p.Lag.Bytes == 0
+		})
+	}
+	s := startServing(t, dir)
+	arrives(s, "first")
+	if code := s.post("follow/pause"); code >= 300 {
+		t.Errorf("pause: %d", code)
+	}
+	waitFor(t, "the pause", func() bool { return s.jobs()["follow"].State == service.Paused })
+	s.stop()
+
+	set(t, src.Client(), "meanwhile", "here")
+	s = startServing(t, dir)
+	if j := s.jobs()["follow"]; j.State != service.Paused || !j.Resumable {
+		t.Errorf("a restart ends the pause: %+v", j)
+	}
+	if code := s.post("follow/resume"); code >= 300 {
+		t.Errorf("resume: %d", code)
+	}
+	arrives(s, "last")
+	if got := to.Client().Get(t.Context(), "meanwhile").Val(); got != "here" {
+		t.Errorf("what was written meanwhile is %q", got)
+	}
+	s.stop()
+	if j := jobsOf(t, dir, "--folder", "state")["follow"]; j.Last == nil || j.Last.Status != service.Interrupted || !j.Last.Resumed || j.Failures != 0 {
+		t.Errorf("%+v", j.Last)
 	}
 }
