@@ -62,7 +62,7 @@ func (a *Applier) flush(name string) error {
 	defer a.mu.Unlock()
 	for i := range a.slots {
 		s := &a.slots[i]
-		s.known, s.unsure, s.wipe, s.serial, s.blocks, s.before = false, false, false, 0, 0, 0
+		s.known, s.past, s.unsure, s.wipe, s.serial, s.blocks, s.before = false, false, false, false, 0, 0, 0
 		a.base[i] = 0
 	}
 	clear(a.stale)

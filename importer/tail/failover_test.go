@@ -37,19 +37,19 @@ func failover(t *testing.T, r *rig, behind bool) {
 	heir := replicas[0]
 	inSync(t, victim, heir)
 	if behind { // it hears no more of what its master takes
-		if err := heir.Pause(); err != nil {
-			t.Fatal(err)
+		for _, words := range [][]any{{"ACL", "SETUSER", "default", "-psync", "-sync"}, {"CLIENT", "KILL", "TYPE", "replica"}} {
+			if err := victim.Client().Do(t.Context(), words...).Err(); err != nil {
+				t.Fatal(err)
+			}
 		}
+		eventually(t, "the replica alone", func() bool {
+			return strings.Contains(victim.Client().Info(t.Context(), "replication").Val(), "connected_slaves:0")
+		})
 		r.write(t, 501, 2000, 60)
 		u.follow(t)
 	}
 	if err := victim.Kill(); err != nil {
 		t.Fatal(err)
-	}
-	if behind {
-		if err := heir.Resume(); err != nil {
-			t.Fatal(err)
-		}
 	}
 	// A takeover on request: the masters that are left might find the replica's
 	// data too old.

@@ -140,7 +140,7 @@ func (a *Applier) doubt(p *pipe) {
 	defer a.mu.Unlock()
 	for i := range a.slots {
 		if s := &a.slots[i]; s.pipe == p && s.known {
-			s.unsure = true
+			s.unsure, s.past = true, true
 			if s.state == idle {
 				a.push(s)
 			}

@@ -228,10 +228,11 @@ func (a *Applier) lostMarks(ctx context.Context, err error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := make([]mark, len(a.slots))
-	holds := map[*pipe]bool{}
+	holds := map[*pipe]bool{} // marks that were not made since something was lost
 	for i := range a.slots {
 		if m, ok := parseMark(marks[uint16(i)][""]); ok && m.era == a.era {
-			now[i], holds[a.slots[i].pipe] = m, true
+			now[i] = m
+			holds[a.slots[i].pipe] = holds[a.slots[i].pipe] || a.slots[i].past
 		}
 	}
 	found.Slots, found.Serial = 0, math.MaxInt64
@@ -241,8 +242,8 @@ func (a *Applier) lostMarks(ctx context.Context, err error) error {
 		case !s.known || now[i].blocks >= s.blocks:
 			continue
 		case now[i].blocks >= s.before && holds[s.pipe]:
-			// Only blocks of this run are lost: a master that has any mark has all that
-			// came before it, the full copy with it.
+			// Only blocks of this run are lost: a master that has any mark of
+			// before has all that came ahead of that, the full copy with it.
 			found.Serial = min(found.Serial, max(now[i].serial, a.from))
 		case now[i].serial > 0:
 			found.Serial = min(found.Serial, now[i].serial)

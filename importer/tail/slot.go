@@ -26,6 +26,7 @@ type slot struct {
 	state      state
 	known      bool // the target has acknowledged a mark, that of serial and blocks
 	unsure     bool // the mark has to be read before anything is sent
+	past       bool // the mark was there before its master's present life, or before it was the master
 	wipe       bool // a mark of another era lies there
 	head, tail *entry
 	serial     int64   // of the last command that is in
@@ -269,7 +270,7 @@ func (a *Applier) adopt(t *route.Table) {
 		}
 		p := a.pipe(m.Addr)
 		if s.pipe != p {
-			s.unsure = s.unsure || s.known
+			s.unsure, s.past = s.unsure || s.known, s.past || s.known
 			s.pipe = p
 		}
 	}

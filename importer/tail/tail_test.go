@@ -19,6 +19,15 @@ func TestApply(t *testing.T) {
 		{"connections lost", connectionsLost},
 		{"a master stopped for long", masterStopped},
 		{"slots move", slotsMove},
+		{"names, databases and filters", names},
+		{"no live source", withoutSource},
+		{"flushes", flushes},
+		{"commands that the target refuses", refusedCommands},
+		{"keys for later", laterKeys},
+		{"expiries", expiries},
+		{"relative expiries", relative},
+		{"functions and modules", programs},
+		{"memory", memory},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, r) })
 	}

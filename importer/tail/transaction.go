@@ -34,6 +34,7 @@ func (a *Applier) keepFor(c *record.Command) error {
 		if err := a.applyKept(); err != nil {
 			return err
 		}
+		t.commands = t.commands[:0]
 		return a.again(c)
 	}
 	at := len(t.words)
