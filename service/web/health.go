@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/pprof"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,12 +15,30 @@ func (s *Site) alive(w http.ResponseWriter, _ *http.Request) { say(w, http.Statu
 // ready tells no more than that: the reason may name folders, and anybody may
 // ask.
 func (s *Site) ready(w http.ResponseWriter, _ *http.Request) {
-	if err := s.opts.Service.Ready(); err != nil {
+	if err := s.readiness.check(); err != nil {
 		s.log.Warn("not ready", zap.Error(err))
 		say(w, http.StatusServiceUnavailable, "not ready; the log says why")
 		return
 	}
 	say(w, http.StatusOK, "ready")
+}
+
+// readiness is looked at once a second at most: it takes a write to the disk.
+type readiness struct {
+	look func() error
+
+	mu  sync.Mutex
+	at  time.Time
+	err error
+}
+
+func (r *readiness) check() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := time.Now(); r.at.IsZero() || now.Sub(r.at) >= time.Second {
+		r.at, r.err = now, r.look()
+	}
+	return r.err
 }
 
 func say(w http.ResponseWriter, status int, text string) {

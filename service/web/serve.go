@@ -62,12 +62,9 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		MaxHeaderBytes:    maxHeader,
 		// Writing has deadlines of its own: a stream of events has no end.
 	}
-	scheme := "http"
 	if secure != nil {
-		scheme = "https"
 		server.TLSConfig = &tls.Config{GetCertificate: secure.get, MinVersion: tls.VersionTLS12}
 	}
-	o.Log.Info("listening", zap.String("url", scheme+"://"+l.Addr().String()+"/"), zap.Bool("token", o.Token != ""))
 	if o.Listening != nil {
 		o.Listening(l.Addr())
 	}

@@ -45,6 +45,8 @@ type Site struct {
 	handler http.Handler
 	streams chan struct{} // a place for each stream of events
 
+	readiness readiness
+
 	ended    chan struct{} // closed when streams are to end
 	endsOnce sync.Once
 }
@@ -70,7 +72,7 @@ func New(o Options) (*Site, error) {
 	}
 	s := &Site{
 		opts: o, log: o.Log, guard: newGuard(o.Token, o.Loopback), assets: a, tally: newTally(o.Service), page: p,
-		streams: make(chan struct{}, maxStreams), ended: make(chan struct{}),
+		streams: make(chan struct{}, maxStreams), readiness: readiness{look: o.Service.Ready}, ended: make(chan struct{}),
 	}
 	mux := http.NewServeMux()
 	if err := s.route(mux); err != nil {
