@@ -274,3 +274,34 @@ func FuzzDamaged(f *testing.F) {
 		_ = s.Put(&service.Run{Job: "j", Started: time.Now(), Status: service.Done}, service.Mark{Job: "j"})
 	})
 }
+
+// TestManyRuns reads a file again that has grown over many pages, and shrunk.
+func TestManyRuns(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Now()
+	clock := func() time.Time { return now }
+	for round, want := range []int{500, 300, 1} {
+		s := open1(t, dir, Options{Keep: time.Hour, Now: clock})
+		s.db.NoSync = true
+		now = now.Add(2 * time.Hour)
+		for i := range want {
+			r := service.Run{Job: fmt.Sprint("job", i%7), Started: now, Status: service.Failed, Error: strings.Repeat("x", i%100*200)}
+			put(t, s, &r)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if aside, _ := filepath.Glob(filepath.Join(dir, "*damaged*")); len(aside) != 0 {
+			t.Fatalf("round %d: a whole file was set aside", round)
+		}
+	}
+	s := open1(t, dir, Options{Keep: time.Hour, Now: clock})
+	// The last one, and of each other job the last of its own.
+	if got := ids(t, s, "", 100, 0); len(got) != 7 || got[0] != 801 {
+		t.Errorf("left are %v", got)
+	}
+	info, err := os.Stat(filepath.Join(dir, FileName))
+	if err != nil || info.Size() < 1<<20 {
+		t.Errorf("it never grew: %v", info)
+	}
+}
