@@ -327,12 +327,11 @@ func (a *Applier) stage(slot uint16, wire, source []byte, words int) (*entry, er
 	if err != nil {
 		return nil, err
 	}
-	p.entries = append(p.entries, entry{page: p, slot: slot, words: uint16(words), from: uint32(len(p.buf))})
+	from := p.filled
+	to := from + copy(p.memory[from:], wire)
+	p.filled = to + copy(p.memory[to:], source)
+	p.entries = append(p.entries, entry{page: p, slot: slot, words: uint16(words), from: uint32(from), to: uint32(to), until: uint32(p.filled)})
 	e := &p.entries[len(p.entries)-1]
-	p.buf = append(p.buf, wire...)
-	e.to = uint32(len(p.buf))
-	p.buf = append(p.buf, source...)
-	e.until = uint32(len(p.buf))
 	p.added++
 	a.behind.Add(int64(len(wire)))
 	a.staged = append(a.staged, e)

@@ -15,9 +15,9 @@ type entry struct {
 	page    *page
 	segment *checkpoint.Segment // nil: of no command
 	serial  int64               // 0: does not bring the slot forward
-	from    uint32              // what is sent: page.buf[from:to]
+	from    uint32              // what is sent: page.memory[from:to]
 	to      uint32
-	until   uint32 // page.buf[to:until] is the command with the source's own names, if those differ
+	until   uint32 // page.memory[to:until] is the command with the source's own names, if those differ
 	words   uint16 // commands that are sent
 	slot    uint16
 	db      int32
@@ -39,22 +39,23 @@ func (e *entry) sent() ([]byte, int) {
 	if e.refusal != nil {
 		return e.refusal.wire, e.refusal.words
 	}
-	return e.page.buf[e.from:e.to], int(e.words)
+	return e.page.memory[e.from:e.to], int(e.words)
 }
 
 // source returns the command as the source gave it.
 func (e *entry) source() []byte {
 	if e.until > e.to {
-		return e.page.buf[e.to:e.until]
+		return e.page.memory[e.to:e.until]
 	}
-	return e.page.buf[e.from:e.to]
+	return e.page.memory[e.from:e.to]
 }
 
 // page is memory for commands that came one after the other, whatever their
-// slots. Neither of its slices ever grows beyond what it was made with, so that
-// others may read what is there while more is added.
+// slots. Neither memory nor entries ever move, so that others may read what is
+// there while more is added.
 type page struct {
-	buf     []byte
+	memory  []byte
+	filled  int // bytes of memory; of the goroutine that gives commands, as entries
 	entries []entry
 	added   int // entries that left does not count yet; of the goroutine that gives commands
 	left    int // entries without an answer, and one more while it is being filled; under Applier.mu
@@ -67,12 +68,12 @@ func (a *Applier) countAdded() {
 	a.open.added = 0
 }
 
-func (p *page) charge() int64 { return int64(cap(p.buf)) + int64(cap(p.entries))*entryBytes }
+func (p *page) charge() int64 { return int64(len(p.memory)) + int64(cap(p.entries))*entryBytes }
 
 // room returns a page with room for one more command of n bytes. It waits while
 // the memory for commands on their way is used up.
 func (a *Applier) room(n int) (*page, error) {
-	if p := a.open; p != nil && cap(p.buf)-len(p.buf) >= n && len(p.entries) < cap(p.entries) {
+	if p := a.open; p != nil && len(p.memory)-p.filled >= n && len(p.entries) < cap(p.entries) {
 		return p, nil
 	}
 	bytes, entries := pageBytes, pageEntries
@@ -100,7 +101,7 @@ func (a *Applier) room(n int) (*page, error) {
 	if last := len(a.free) - 1; last >= 0 && n <= pageBytes {
 		p, a.free = a.free[last], a.free[:last]
 	} else {
-		p = &page{buf: make([]byte, 0, bytes), entries: make([]entry, 0, entries)}
+		p = &page{memory: make([]byte, bytes), entries: make([]entry, 0, entries)}
 	}
 	p.left, p.added = 1, 0
 	a.used += p.charge()
@@ -114,9 +115,9 @@ func (a *Applier) releasePage(p *page) {
 		return
 	}
 	a.used -= p.charge()
-	if cap(p.buf) == pageBytes {
+	if len(p.memory) == pageBytes {
 		clear(p.entries)
-		p.buf, p.entries = p.buf[:0], p.entries[:0]
+		p.filled, p.entries = 0, p.entries[:0]
 		a.free = append(a.free, p)
 	}
 	a.stir()

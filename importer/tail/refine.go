@@ -21,9 +21,7 @@ func (a *Applier) roughen(db int, key []byte) error {
 	}
 	w := &wanted{db: db, key: append([]byte(nil), key...), name: name, slot: route.Slot([]byte(name))}
 	a.rough[name] = w
-	if _, is := a.ahead[name]; is {
-		a.unstale(w)
-	}
+	a.unstale(w)
 	_, err := a.note(w, coarse)
 	return err
 }
