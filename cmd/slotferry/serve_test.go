@@ -80,12 +80,21 @@ func (s *serving) stop() {
 	}
 }
 
-// jobs asks by slotferry status.
+// jobs are what the API tells of all of them.
 func (s *serving) jobs() map[string]service.JobView {
 	s.t.Helper()
-	return jobsOf(s.t, s.cmd.Dir, "--server", s.url, "--token-file", filepath.Join(s.cmd.Dir, "token"))
+	list, err := jobsOfServer(s.t.Context(), s.url, filepath.Join(s.cmd.Dir, "token"))
+	if err != nil {
+		s.t.Fatalf("%v\n%s", err, s.logged())
+	}
+	out := map[string]service.JobView{}
+	for _, j := range list {
+		out[j.Name] = j
+	}
+	return out
 }
 
+// jobsOf asks by slotferry status.
 func jobsOf(t *testing.T, dir string, args ...string) map[string]service.JobView {
 	t.Helper()
 	r := slotferry(t, dir, append([]string{"status", "--output", "json"}, args...)...)
@@ -230,6 +239,9 @@ jobs:
 		t.Errorf("%+v", jobs)
 	}
 
+	if j := jobsOf(t, dir, "--server", s.url, "--token-file", "token")["nightly"]; j.Last == nil || j.Last.Status != service.Refused {
+		t.Errorf("%+v", j)
+	}
 	// The folder tells the same, while it runs and after.
 	if j := jobsOf(t, dir, "--folder", "state")["nightly"]; j.Last == nil || j.Last.Status != service.Refused || j.State != service.Waiting {
 		t.Errorf("%+v", j)
@@ -288,16 +300,16 @@ jobs:
 			return p != nil && p.Written > beyond
 		})
 	}
-	config(1500)
+	config(300)
 	s := startServing(t, dir)
-	halfway(s, 500)
+	halfway(s, 200)
 	s.stop()
 	if j := jobsOf(t, dir, "--folder", "state")["move"]; j.Last == nil || j.Last.Status != service.Interrupted || !j.Resumable || j.Last.Written == 0 {
 		t.Fatalf("%+v", j.Last)
 	}
 
 	s = startServing(t, dir)
-	halfway(s, 1500)
+	halfway(s, 600)
 	if err := s.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
