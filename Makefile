@@ -8,7 +8,7 @@ FUZZTIME ?= 20s
 PLATFORMS ?= darwin/arm64 windows/amd64
 CROSS ?= ./cmd/... ./bench
 
-.PHONY: help demo test check build cross fuzz fuzz-short bench bench-growth bench-short matrix matrix-short faults faults-short fixtures servers lint fmt clean
+.PHONY: help demo test check build cross fuzz fuzz-short bench bench-growth bench-short matrix matrix-short faults faults-short deploy fixtures servers lint fmt clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -28,7 +28,7 @@ test: servers ## all tests, on real servers
 check: servers ## what CI runs
 	@./scripts/need-chromium.sh & browser=$$!; $(MAKE) -j3 lint cross faults-short PLATFORMS=windows/amd64 CROSS="./internal/... ./bench ./checkpoint" || exit 1; \
 	    if wait $$browser; then export SLOTFERRY_BROWSER=required; else echo 'the page of the plan is not tested in a browser' >&2; fi; \
-	    $(MAKE) test && $(MAKE) -j3 fuzz-short bench-short matrix-short
+	    $(MAKE) test && $(MAKE) -j3 fuzz-short bench-short matrix-short deploy
 
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -50; echo 'run: gofmt -w .'; exit 1; }
@@ -68,6 +68,10 @@ faults: servers ## kills, failovers, reshards and cut connections during imports
 
 faults-short: servers
 	$(GO) run ./faults --short
+
+deploy: ## manifests, units, rules and dashboard fit the program; a module of its own
+	@test -z "$$(gofmt -l deploy)" || { echo 'run: gofmt -w deploy'; exit 1; }
+	cd deploy && $(GO) vet . && $(GO) test -shuffle=on .
 
 fixtures: ## makes the RDB fixtures again, from the servers below the folder SERVERS
 	$(GO) run ./rdbparse/testdata/make.go $(SERVERS)
