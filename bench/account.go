@@ -19,6 +19,11 @@ type summary struct {
 
 	Bytes   int64   `json:"bytes"`
 	Seconds float64 `json:"seconds"`
+
+	// Of an import by sync alone.
+	CopySeconds float64       `json:"copy_seconds"` // of the full copy, from its first key on
+	Tail        *tailAccount  `json:"tail"`
+	Cutover     *cutoverFacts `json:"cutover"`
 }
 
 // check compares the account with itself and with what the cluster holds.
@@ -41,6 +46,8 @@ func (s summary) sound() error {
 	switch {
 	case s.Read != answered:
 		return fmt.Errorf("the account does not add up: %+v", s)
+	case s.Tail != nil && (s.Tail.Failed != 0 || s.Tail.Refused != 0):
+		return fmt.Errorf("no command should fail: %+v", *s.Tail)
 	case s.Failed != 0 || s.Skipped != 0 || s.Filtered != 0 || s.Resumed:
 		return fmt.Errorf("nothing should fail, be left out or be resumed: %+v", s)
 	}

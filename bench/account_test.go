@@ -33,6 +33,8 @@ func TestSummaryCheck(t *testing.T) {
 		{"one was yielded twice", summary{Read: 11, Written: 11}, 10, ""},
 		{"a sum that is short", summary{Read: 10, Written: 9}, 10, "does not add up"},
 		{"a failure", summary{Read: 10, Written: 9, Failed: 1}, 9, "nothing should fail"},
+		{"a command that failed", summary{Read: 10, Written: 10, Tail: &tailAccount{Commands: 5, Failed: 1}}, 10, "no command should fail"},
+		{"commands that went in", summary{Read: 10, Written: 10, Tail: &tailAccount{Commands: 5}}, 10, ""},
 		{"something left out", summary{Read: 10, Written: 9, Filtered: 1}, 9, "nothing should fail"},
 		{"a resumed run", summary{Read: 10, Written: 10, Resumed: true}, 10, "nothing should fail"},
 		{"a key not read", summary{Read: 9, Written: 9}, 9, "9 keys were read"},

@@ -30,7 +30,7 @@ func ceiling(ctx context.Context, all []*baked) (time.Duration, error) {
 		}
 	}()
 	for _, b := range all {
-		c, err := dial(ctx, b.addr)
+		c, err := dial(ctx, b.addr, targetPassword)
 		if err != nil {
 			return 0, fmt.Errorf("ceiling: %s: %w", b.addr, err)
 		}
@@ -52,13 +52,13 @@ func ceiling(ctx context.Context, all []*baked) (time.Duration, error) {
 }
 
 // dial connects and authenticates.
-func dial(ctx context.Context, addr string) (net.Conn, error) {
+func dial(ctx context.Context, addr, password string) (net.Conn, error) {
 	c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	_ = c.SetDeadline(time.Now().Add(sendLimit))
-	_, err = c.Write(resp.AppendCommand(nil, "AUTH", targetPassword))
+	_, err = c.Write(resp.AppendCommand(nil, "AUTH", password))
 	var reply [5]byte
 	if err == nil {
 		_, err = io.ReadFull(c, reply[:])

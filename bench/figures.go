@@ -21,7 +21,7 @@ func median[T number](values []T) T {
 }
 
 // each returns one figure of everything measured.
-func each[M any, T number](measured []M, figure func(M) T) []T {
+func each[M, T any](measured []M, figure func(M) T) []T {
 	values := make([]T, len(measured))
 	for i, m := range measured {
 		values[i] = figure(m)

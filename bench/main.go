@@ -112,6 +112,21 @@ func (b *bench) all(ctx context.Context, r *report) (err error) {
 			return fmt.Errorf("beside redis-cli: %w", err)
 		}
 	}
+	if slices.Contains(parts, partSync) {
+		if r.syncs, err = b.measureSyncs(ctx); err != nil {
+			return fmt.Errorf("full copies by PSYNC: %w", err)
+		}
+	}
+	if slices.Contains(parts, partTail) {
+		if r.tails, err = b.measureTails(ctx); err != nil {
+			return fmt.Errorf("following a source: %w", err)
+		}
+	}
+	if slices.Contains(parts, partSwitch) {
+		if r.cutovers, err = b.measureCutovers(ctx); err != nil {
+			return fmt.Errorf("cutover: %w", err)
+		}
+	}
 	if slices.Contains(parts, partDelay) {
 		if r.delay, err = b.measureDelays(ctx); err != nil {
 			return fmt.Errorf("over a long line: %w", err)

@@ -12,6 +12,7 @@ import (
 const (
 	viaRDB  = "rdb"
 	viaScan = "scan"
+	viaSync = "sync"
 )
 
 // bench is what all measurements share.
@@ -221,10 +222,10 @@ func (b *bench) carry(ctx context.Context, e ends, src *source) (sample, error) 
 }
 
 // verify compares the cluster, which was just filled, with the source.
-func (b *bench) verify(ctx context.Context, e ends, src *source, memory string) (sample, error) {
+func (b *bench) verify(ctx context.Context, e ends, src *source, memory string, more ...string) (sample, error) {
 	var account verification
 	r, err := b.sample(ctx, src, func() (used usage, err error) {
-		used, account, err = b.tool.verify(ctx, e, memory)
+		used, account, err = b.tool.verify(ctx, e, memory, more...)
 		return used, err
 	})
 	if err != nil {

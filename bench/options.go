@@ -18,10 +18,13 @@ const (
 	partGrowth = "growth"
 	partLimits = "limits"
 	partHuge   = "huge"
+	partSync   = "sync"
+	partTail   = "tail"
+	partSwitch = "cutover"
 )
 
 var (
-	usualParts = []string{partImport, partCLI, partDelay, partLimits, partMicro}
+	usualParts = []string{partImport, partCLI, partSync, partTail, partSwitch, partDelay, partLimits, partMicro}
 	allParts   = append(usualParts[:len(usualParts):len(usualParts)], partGrowth, partHuge)
 	setNames   = func() (names []string) {
 		for _, s := range dataSets {
@@ -57,7 +60,7 @@ func parse(args []string, usage io.Writer) (options, error) {
 	f.IntVar(&o.keys, "keys", 1_000_000, "`number` of keys")
 	f.IntVar(&o.pairs, "pairs", 3, "`number` of times that ceiling and tool run in turn, for each job")
 	f.IntVar(&o.masters, "masters", 3, "`number` of masters of the cluster")
-	f.StringVar(&parts, "parts", strings.Join(usualParts, ","), "what to measure: import, redis-cli, delay (a longer line), limits (rates, resuming, the source's other clients), micro (Go's benchmarks)")
+	f.StringVar(&parts, "parts", strings.Join(usualParts, ","), "what to measure: import, redis-cli, sync (the full copy of PSYNC), tail (what is written behind it), cutover, delay (a longer line), limits (rates, resuming, the source's other clients), micro (Go's benchmarks)")
 	f.StringVar(&sets, "set", strings.Join(setNames, ","), "data sets: mixed (all types), small (strings of 64 bytes), big (values of 1 to 64 MiB)")
 	f.StringVar(&sources, "sources", strings.Join(sourceNames, ","), "what the tool reads: rdb (a file), scan (the live server)")
 	f.BoolVar(&o.growth, "growth", false, fmt.Sprintf("measure instead what more keys (%s) and more masters cost, once each; the report is %s", pointsText(), growthFile))
@@ -72,7 +75,12 @@ func parse(args []string, usage io.Writer) (options, error) {
 	o.parts, o.sets, o.sources = strings.Split(parts, ","), strings.Split(sets, ","), strings.Split(sources, ",")
 	switch {
 	case o.short:
-		o.keys, o.pairs, o.parts = shortKeys, 1, allParts
+		o.keys, o.pairs = shortKeys, 1
+		chosen := false
+		f.Visit(func(g *flag.Flag) { chosen = chosen || g.Name == "parts" })
+		if !chosen {
+			o.parts = allParts
+		}
 	case o.growth:
 		o.pairs, o.parts = 1, []string{partGrowth}
 	case o.huge:

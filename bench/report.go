@@ -12,6 +12,9 @@ type report struct {
 	options     options
 	sets        []setResult
 	cli         *cliResult
+	syncs       []syncResult
+	tails       []tailResult
+	cutovers    *cutoverResult
 	delay       *delayResult
 	limits      *limitsResult
 	growth      []setResult
@@ -44,6 +47,15 @@ func (r report) markdown() string {
 	}
 	if r.cli != nil {
 		r.cli.write(&b)
+	}
+	if r.syncs != nil {
+		writeSyncs(&b, r.syncs)
+	}
+	if r.tails != nil {
+		writeTails(&b, r.tails)
+	}
+	if r.cutovers != nil {
+		r.cutovers.write(&b)
 	}
 	if r.delay != nil {
 		r.delay.write(&b)

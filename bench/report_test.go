@@ -18,6 +18,7 @@ func example() report {
 			masters: ms(masters), source: ms(source), queue: ms(source * 104 / 100),
 		}
 	}
+	start := time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
 	sent := func(wall, masters int) sample { return sample{usage: usage{wall: ms(wall)}, masters: ms(masters)} }
 	scanned := round{
 		theCeiling: sent(2300, 3000), theImport: tool(6000, 900, 800, 40, 3100, 5700), theVerify: tool(7500, 1900, 800, 45, 4100, 6500),
@@ -51,6 +52,34 @@ func example() report {
 		cli: &cliResult{version: "redis-cli 7.0.15", keys: 100_000, all: 1_000_000, lost: 420, rounds: []round{
 			{theCeiling: sent(230, 300), theImport: tool(700, 90, 80, 30, 310, 600), redisCLI: tool(9000, 2000, 1000, 8, 2500, 3000)},
 		}},
+		syncs: []syncResult{
+			{name: "mixed", keys: 1_000_000, goal: 2.3, rounds: []syncRound{
+				{ceiling: sent(2300, 3000), tool: tool(5200, 800, 700, 60, 3100, 200), copied: ms(4600), child: ms(4400)},
+				{ceiling: sent(2300, 3000), tool: tool(6200, 800, 700, 60, 3100, 200), copied: ms(5600), child: ms(4400)},
+			}},
+			{name: "small", keys: 1_000_000, rounds: []syncRound{{ceiling: sent(900, 900), tool: tool(1200, 300, 200, 50, 1000, 100), copied: ms(1000), child: ms(700)}}},
+		},
+		tails: []tailResult{
+			{name: "redis-benchmark", keys: 100_000, runs: []tailRun{{
+				alone:    written{sets: 5_000_000, took: ms(10_000)},
+				followed: written{sets: 2_000_000, bytes: 214_000_000, took: ms(10_000), source: ms(4000)},
+				lags: []lag{
+					{at: start, bytes: 1_000_000, seconds: 0.1}, {at: start.Add(ms(1000)), bytes: 4_000_000, seconds: 0.4},
+					{at: start.Add(ms(2000)), bytes: 7_000_000, seconds: 0.7}, {at: start.Add(ms(3000)), bytes: 10_000_000, seconds: 1},
+					{at: start.Add(ms(4000)), bytes: 13_000_000, seconds: 1.2},
+				},
+				behind: ms(1250), tool: usage{wall: ms(13_000), user: ms(4000), system: ms(2000), peak: 100 << 20}, masters: ms(9000),
+			}}},
+			{name: "paced", rate: paceRate, keys: 100_000, runs: []tailRun{{
+				followed: written{sets: 999_500, bytes: 107_000_000, took: ms(10_000), source: ms(2000)},
+				lags:     []lag{{at: start, bytes: 200_000, seconds: 0.02}}, behind: ms(15),
+				tool: usage{wall: ms(13_000), user: ms(3000), system: ms(1500), peak: 80 << 20}, masters: ms(6000),
+			}}},
+		},
+		cutovers: &cutoverResult{keys: 1_000_000, runs: []cutoverRun{
+			{facts: cutoverFacts{CaughtUpSeconds: 0.2, ComparedSeconds: 1.1}, rate: 19_950, tool: tool(9000, 2000, 1000, 70, 5000, 2000)},
+			{facts: cutoverFacts{CaughtUpSeconds: 1.4, ComparedSeconds: 1.2}, rate: 20_000, tool: tool(9100, 2000, 1000, 70, 5000, 2000)},
+		}},
 		delay: &delayResult{keys: 1_000_000, samples: make([][]sample, len(distances)), roundTrip: make([][]time.Duration, len(distances))},
 		limits: &limitsResult{keys: 1_000_000, rates: []rateResult{
 			{flag: "--rate-keys", wanted: 100_000, got: 99_500, lowest: 99_000, most: 101_000}, {flag: "--rate-bytes", wanted: 50 << 20, got: 51 << 20},
@@ -82,7 +111,7 @@ func example() report {
 // What was not measured leaves no trace.
 func TestReportOfParts(t *testing.T) {
 	r := example()
-	r.sets, r.cli, r.delay, r.limits, r.growth, r.micro = nil, nil, nil, nil, nil, nil
+	r.sets, r.cli, r.syncs, r.tails, r.cutovers, r.delay, r.limits, r.growth, r.micro = nil, nil, nil, nil, nil, nil, nil, nil, nil
 	if got := r.markdown(); strings.Count(got, "\n## ") != 1 {
 		t.Errorf("the report of nothing has other sections than the last one:\n%s", got)
 	}

@@ -97,3 +97,9 @@ func (s *source) scheduled(context.Context) (time.Duration, error) {
 	}
 	return scheduled(s.server.PID()), nil
 }
+
+// children is what the server's children have spent that have ended: they write
+// RDB files.
+func (s *source) children(ctx context.Context) (time.Duration, error) {
+	return processorTime(ctx, s.server.Client(), "_children")
+}

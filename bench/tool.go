@@ -51,7 +51,7 @@ type ends struct {
 
 // direct reaches both sides without a proxy.
 func direct(via string, src *source, to *target) ends {
-	e := ends{source: src.rdb, live: via == viaScan, seeds: to.cluster.Seeds()}
+	e := ends{source: src.rdb, live: via != viaRDB, seeds: to.cluster.Seeds()}
 	if e.live {
 		e.source = src.server.Addr
 	}
@@ -71,13 +71,14 @@ func (t tool) arguments(e ends) []string {
 }
 
 // carry imports.
-func (t tool) carry(ctx context.Context, e ends) (usage, summary, error) {
+func (t tool) carry(ctx context.Context, e ends, more ...string) (usage, summary, error) {
 	checkpoint, err := os.MkdirTemp(t.dir, "checkpoint-")
 	if err != nil {
 		return usage{}, summary{}, err
 	}
 	defer func() { _ = os.RemoveAll(checkpoint) }()
-	used, stdout, err := t.run(ctx, append([]string{"import", "--checkpoint", checkpoint, "--output", "json"}, t.arguments(e)...))
+	args := append([]string{"import", "--checkpoint", checkpoint, "--output", "json"}, t.arguments(e)...)
+	used, stdout, err := t.run(ctx, append(args, more...))
 	if err != nil {
 		return used, summary{}, err
 	}
@@ -97,12 +98,12 @@ func (t tool) carryAt(ctx context.Context, e ends, limit string, value int64) (s
 }
 
 // verify compares both sides; memory may be "" for the default.
-func (t tool) verify(ctx context.Context, e ends, memory string) (usage, verification, error) {
+func (t tool) verify(ctx context.Context, e ends, memory string, more ...string) (usage, verification, error) {
 	args := append([]string{"verify", "--checkpoint", "none", "--format", "json"}, t.arguments(e)...)
 	if memory != "" {
 		args = append(args, "--memory", memory)
 	}
-	used, stdout, err := t.run(ctx, args)
+	used, stdout, err := t.run(ctx, append(args, more...))
 	if err != nil {
 		return used, verification{}, err
 	}

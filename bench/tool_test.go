@@ -41,6 +41,9 @@ func TestDirect(t *testing.T) {
 	if e := direct(viaScan, src, to); e.source != "h:1" || !e.live || !slices.Equal(e.seeds, []string{"m:1", "m:2"}) {
 		t.Errorf("direct by scan = %+v", e)
 	}
+	if e := direct(viaSync, src, to); e.source != "h:1" || !e.live {
+		t.Errorf("direct by sync = %+v", e)
+	}
 	if e := direct(viaRDB, src, to); e.source != "x.rdb" || e.live {
 		t.Errorf("direct by rdb = %+v", e)
 	}
