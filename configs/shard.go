@@ -13,6 +13,9 @@ func (v *values) shardOf(slots string) string {
 	if _, err := choice.New(choice.Options{Slots: slots}); err != nil {
 		return slots
 	}
+	if shard.Of > 1 && v.boolean("cutover") {
+		v.wrong("cutover", "it does not go with --shard: no part knows whether the others are ready; stop the source's writers by hand when all are close behind")
+	}
 	part, err := shard.Slots(slots)
 	if err != nil {
 		v.wrong("shard", "%v", err)

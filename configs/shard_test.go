@@ -39,6 +39,8 @@ func TestShard(t *testing.T) {
 		}
 		names[c.Job] = true
 	}
+	_, err := load(t, nil, anySource, anyTarget, "--via=sync", "--cutover", "--shard=0/2")
+	wantOneError(t, err, "--cutover", "does not go with --shard")
 	if c := mustLoad(t, "--job=nightly", "--shard=1/2", "--checkpoint=target"); c.Job != "nightly-shard-1-of-2" {
 		t.Errorf("a named job is %q", c.Job)
 	}
