@@ -41,9 +41,11 @@ type Checkpoint struct {
 	// PlainDB is the one database whose keys keep their names, nil before the first.
 	PlainDB *int `json:"plain_db,omitempty"`
 	// Copies is how many full copies were begun of a source that goes on with
-	// commands.
-	Copies int   `json:"copies,omitempty"`
-	State  State `json:"state"`
+	// commands, and Distrust the serial up to which those behind the last one meet
+	// keys that it may not have written.
+	Copies   int   `json:"copies,omitempty"`
+	Distrust int64 `json:"distrust,omitempty"`
+	State    State `json:"state"`
 	// Trail is where the job stood a while before, and Lives are the run IDs of
 	// the masters it wrote to, by address: if one of them has changed, the next
 	// run begins there. If slots went from one master to another shortly before

@@ -374,17 +374,23 @@ func (j *Job) keepSaving(ctx context.Context, answered <-chan struct{}) error {
 
 // saveProgress saves where the job stands, and leaves a trail of it.
 func (j *Job) saveProgress(ctx context.Context) error {
+	_, err := j.saveState(ctx)
+	return err
+}
+
+// saveState is saveProgress, and returns what was saved.
+func (j *Job) saveState(ctx context.Context) (checkpoint.State, error) {
 	j.saving.Lock()
 	defer j.saving.Unlock()
 	state := j.tracker.Load().Safe()
 	if j.opts.WaitReplicas > 0 {
 		var err error
 		if state, err = j.replicated(ctx, state); err != nil {
-			return err
+			return state, err
 		}
 	}
 	j.trail.Add(time.Now(), state)
-	return j.save(ctx, state)
+	return state, j.save(ctx, state)
 }
 
 // save writes a checkpoint with the given state.

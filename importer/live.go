@@ -82,6 +82,9 @@ func (j *Job) live(ctx context.Context) error {
 	if err == nil && j.tailing.Load() {
 		if err = j.applier().Drain(ctx); err == nil {
 			s.settle()
+			err = j.savePlace(ctx, j.tracker.Load().Safe().Position)
+		}
+		if err == nil {
 			err = j.applier().Clear(ctx)
 		}
 	}
@@ -102,6 +105,7 @@ func (s *liveSink) stream(from record.Position) error {
 		if err := s.job.applier().Begin(s.work, from, false); err != nil {
 			return err
 		}
+		s.job.applier().Distrust(s.job.saved.Distrust)
 		s.enterTail(from)
 	}
 	return s.job.opts.Source.Stream(s.ctx, from, s)
@@ -139,6 +143,7 @@ func (j *Job) beginCopy(ctx context.Context) error {
 	j.saving.Lock()
 	defer j.saving.Unlock()
 	j.saved.Copies++
+	j.saved.Distrust = 0
 	return j.save(ctx, j.tracker.Load().Safe())
 }
 

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/route"
+	"github.com/slotferry/slotferry/importer/wait"
 )
 
 // soon is how near an expiry is when a key is left to be read again behind the
@@ -83,8 +85,32 @@ func (s *liveSink) Copied(pos record.Position) error {
 		}
 	}
 	s.later, s.bytes = nil, 0
+	if err := s.job.applier().Drain(s.work); err != nil {
+		return err
+	}
 	s.enterTail(pos)
-	return nil
+	return s.job.savePlace(s.ctx, pos)
+}
+
+// savePlace saves that a place is reached, where what follows relies on it: a
+// full copy that was begun again over what commands have changed, or commands
+// that were read again without their marks, would count twice.
+func (j *Job) savePlace(ctx context.Context, pos record.Position) error {
+	patience := max(j.opts.SavePatient, j.opts.RetryFor)
+	for begun := time.Now(); ; {
+		saved, err := j.saveState(ctx)
+		switch {
+		case err == nil && saved.Position == pos:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, checkpoint.ErrLost), time.Since(begun) > patience:
+			return fmt.Errorf("%w: the place in the source's stream can't be saved: %w", record.ErrPatience, err)
+		}
+		if err := wait.For(ctx, replicasRest); err != nil {
+			return err
+		}
+	}
 }
 
 // enterTail begins the part behind the copy.
@@ -146,27 +172,33 @@ func (s *liveSink) Mark(pos record.Position) error {
 }
 
 // distrust makes sure that nothing remains of what the target held when the full
-// copy began: keys of another copy of this job, or of somebody else. A key that
-// the copy does not have, but that is made later by its commands, is read again
-// as a whole.
+// copy began: keys of another copy of this job, or of somebody else. First keys
+// that the source does not have are looked at again; then all commands up to now
+// are told not to rely on what they find, since a key that the copy does not
+// have may have been made by them, before it was looked for.
 func (j *Job) distrust(ctx context.Context) error {
 	live := j.opts.Live
 	if live.Offset == nil || live.Tail.Reread == nil || j.saved.Copies < 2 && j.opts.OnExists == Fail {
 		return nil
+	}
+	switch {
+	case j.saved.Copies < 2:
+	case j.opts.OnExists != Fail || j.opts.Exists == nil:
+		j.log.Warn("keys that were deleted from the source between two full copies stay on the target: they can't be told from its own; slotferry verify --extra names them")
+	default:
+		if err := j.removeVanished(ctx); err != nil {
+			return err
+		}
 	}
 	now, err := live.Offset(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: the source does not say how far its stream reaches: %w", record.ErrPatience, err)
 	}
 	j.applier().Distrust(now)
-	switch {
-	case j.saved.Copies < 2:
-		return nil
-	case j.opts.OnExists != Fail || j.opts.Exists == nil:
-		j.log.Warn("keys that were deleted from the source between two full copies stay on the target: they can't be told from its own; slotferry verify --extra names them")
-		return nil
-	}
-	return j.removeVanished(ctx)
+	j.saving.Lock()
+	j.saved.Distrust = now
+	j.saving.Unlock()
+	return nil
 }
 
 // vanishedAsked is how many names are asked for at a time.

@@ -91,6 +91,7 @@ func (j *Job) comparer(o VerifyOptions) *verify.Comparer {
 	v := o.Compare
 	v.Target, v.Facts, v.Vendor = j.opts.Target, j.target, j.vendor()
 	v.Exact = j.source.Server == nil || j.source.Server.Version.AtLeast(7, 0)
+	v.Replayed = j.source.Replayed
 	v.Name = j.opts.Choice.Name
 	v.RetryFor, v.Log = j.opts.RetryFor, j.log
 	c := verify.New(v)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -24,7 +23,7 @@ import (
 func newFollowed(c *configs.Import, keys *choice.Choice, u use, out *output) followed {
 	switch {
 	case c.Source.Kind == configs.KindAOF:
-		u.replays = true
+		u.replays, u.filled, u.work = true, c.OnExists != string(importer.Fail), spoolDir(c)
 		return followed{
 			reading: newSource(&c.Common, keys, u),
 			live:    &importer.Live{Tail: tail.Options{OnFlush: tail.OnFlush(c.OnFlush), Memory: tailShare(c.Memory)}},
@@ -60,7 +59,7 @@ func newNotified(c *configs.Import, keys *choice.Choice, u use, out *output) fol
 		Endpoint: c.Source.Endpoint, Choice: keys, Enable: true, Memory: c.Memory / 8, RetryFor: max(c.RetryFor, time.Nanosecond), Log: u.log,
 	})
 	return followed{
-		reading:  reading{notifying{s, l}, s.Names, s, func() { _ = l.Close(); _ = s.Close() }},
+		reading:  reading{Source: notifying{s, l}, names: s.Names, live: s, close: func() { _ = l.Close(); _ = s.Close() }},
 		notified: &importer.Followed{Listener: l, Read: s.Records, Once: c.Once, Cutover: newCutover(c, out)},
 	}
 }
@@ -91,7 +90,31 @@ func newSync(c *configs.Import, keys *choice.Choice, u use, out *output) followe
 		Tail:   tail.Options{Reread: again.At, Learn: learn(c), OnFlush: tail.OnFlush(c.OnFlush), Memory: tailShare(c.Memory)},
 		Offset: s.Offset, Once: c.Once, Cutover: newCutover(c, out),
 	}
-	return followed{reading: reading{s, again.Names, again, func() { _ = s.Close(); _ = again.Close() }}, live: live}
+	return followed{reading: reading{Source: syncing{s, again, live}, names: again.Names, live: again, close: func() { _ = s.Close(); _ = again.Close() }}, live: live}
+}
+
+// syncing is a source that is followed as by a replica, which is also asked
+// whether single keys can be read again.
+type syncing struct {
+	*psync.Source
+	again *scan.Source
+	live  *importer.Live
+}
+
+func (s syncing) Inspect(ctx context.Context) (preflight.Source, preflight.Findings) {
+	facts, found := s.Source.Inspect(ctx)
+	if len(found.Blockers()) > 0 {
+		return facts, found
+	}
+	_, lacking := s.again.Inspect(ctx)
+	if len(lacking.Blockers()) == 0 {
+		lacking = s.again.AtRights(ctx)
+	}
+	if b := lacking.Blockers(); len(b) > 0 {
+		s.live.Tail.Reread, s.live.Tail.Learn = nil, nil
+		found.Warn("no_rereading", b[0].Remedy, "%s: keys that a command over several slots touches, such as RENAME, can't be read again, and fail by name", b[0].Message)
+	}
+	return facts, found
 }
 
 // learn asks the source where the keys of a command stand that nobody else knows
@@ -131,17 +154,31 @@ func tailShare(memory int64) int64 { return memory / 8 }
 func newAOF(c *configs.Common, keys *choice.Choice, u use) *aof.Source {
 	return aof.New(aof.Options{
 		Path: c.Source.Path, Choice: keys, Via: aof.Via(c.AOF.Via), ScratchServer: c.AOF.ScratchServer, Until: c.AOF.Until,
-		WorkDir: cmp.Or(c.Spool.Dir, os.TempDir()), Measure: u.measure, Values: !u.replays, Log: u.log,
+		WorkDir: u.work, Filled: u.filled, Measure: u.measure, Values: !u.replays, Log: u.log,
 	})
 }
 
 // spoolDir is where what does not fit into memory waits.
 func spoolDir(c *configs.Import) string {
-	if c.Spool.Dir != "" {
-		return c.Spool.Dir
-	}
-	if c.Checkpoint == "target" || c.Checkpoint == "none" {
-		return os.TempDir()
+	switch {
+	case c.Spool.Dir != "":
+		return filepath.Join(c.Spool.Dir, c.Job)
+	case c.Checkpoint == "target" || c.Checkpoint == "none":
+		return filepath.Join(os.TempDir(), "slotferry-"+c.Job)
 	}
 	return filepath.Join(c.Checkpoint, "spool")
+}
+
+// newFiles reads an append-only file for its values or its commands. Without a
+// folder of a job's own it works in one that lasts as long as it does.
+func newFiles(c *configs.Common, keys *choice.Choice, u use) reading {
+	remove := func() {}
+	if u.work == "" {
+		dir, err := os.MkdirTemp(c.Spool.Dir, "slotferry-aof-")
+		if err == nil {
+			u.work, remove = dir, func() { _ = os.RemoveAll(dir) }
+		}
+	}
+	s := newAOF(c, keys, u)
+	return reading{Source: s, names: s.Names, close: func() { _ = s.Close(); remove() }, done: func() { _ = s.Discard() }}
 }

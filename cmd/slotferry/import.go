@@ -79,6 +79,9 @@ func runImport(ctx context.Context, c *configs.Import, stdin io.Reader, stdout i
 	stopWatching := out.watch(job)
 	summary, err := job.Run(ctx)
 	stopWatching()
+	if err == nil && source.done != nil {
+		source.done()
+	}
 	var proof *importer.Verification
 	if err == nil && c.Verify.Count > 0 {
 		out.compares()

@@ -64,6 +64,7 @@ type reading struct {
 	names func(ctx context.Context, visit func(db int, key []byte) error) error
 	live  *scan.Source // nil for a file
 	close func()
+	done  func() // of a job that has ended well: what it kept for its next run may go; nil: nothing
 }
 
 // Pulse tells whether the source moves.
@@ -76,9 +77,11 @@ func (r reading) Pulse() *pulse.Pulse {
 
 // use is what a source is read for.
 type use struct {
-	measure bool  // a plan
-	replays bool  // commands can be taken, too
-	longest int64 // value of a live source in bytes, if not that of an import
+	measure bool   // a plan
+	replays bool   // commands can be taken, too
+	filled  bool   // the target may hold keys
+	work    string // folder of an append-only file's work; "": a temporary one
+	longest int64  // value of a live source in bytes, if not that of an import
 	room    func(ctx context.Context, bytes int64) error
 	stdin   io.Reader
 	log     *zap.Logger
@@ -89,17 +92,16 @@ func newSource(c *configs.Common, keys *choice.Choice, u use) reading {
 	switch c.Source.Kind {
 	case configs.KindRedis:
 		s := newScan(c, keys, u)
-		return reading{s, s.Names, s, func() { _ = s.Close() }}
+		return reading{Source: s, names: s.Names, live: s, close: func() { _ = s.Close() }}
 	case configs.KindAOF:
-		s := newAOF(c, keys, u)
-		return reading{s, s.Names, nil, func() { _ = s.Close() }}
+		return newFiles(c, keys, u)
 	}
 	o := rdb.Options{Path: c.Source.Path, Choice: keys, Measure: u.measure, Log: u.log}
 	if c.Source.Kind == configs.KindStdin {
 		o.Stream, o.MaxValue, o.Room = u.stdin, longestValue(c), u.room
 	}
 	s := rdb.New(o)
-	return reading{s, s.Names, nil, func() { _ = s.Close() }}
+	return reading{Source: s, names: s.Names, close: func() { _ = s.Close() }}
 }
 
 // newScan is a live source as SCAN reads it.

@@ -25,7 +25,10 @@ type Source struct {
 	Keys   map[int]int64 // by database; nil when not known before the end
 	Bytes  int64         // of the file, 0 for none
 	Once   bool          // can be read only once in a run: standard input
-	RDB    int           // RDB version of its values
+	// Replayed says that its values come of commands that were run again: when
+	// consumers of streams were seen is when that was.
+	Replayed bool
+	RDB      int // RDB version of its values
 	// Libraries is the number of function libraries, as far as known.
 	Libraries int
 	// ModuleTypes is the number of keys of each module type, as far as known.

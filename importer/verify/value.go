@@ -32,6 +32,10 @@ func (c *Comparer) weigh(wantType byte, want []byte, gotType byte, got []byte) v
 	now := time.Now().Add(c.moment).UnixMilli()
 	a.DropExpired(now)
 	b.DropExpired(now)
+	if c.opts.Replayed {
+		a.DropConsumerTimes()
+		b.DropConsumerTimes()
+	}
 	if d := decode.Difference(a, b); d != "" {
 		return verdict{outcome: differs, kind: Value, detail: d}
 	}

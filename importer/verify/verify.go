@@ -44,6 +44,7 @@ type Options struct {
 	Live     Live             // nil: the source is a file and does not change
 	Vendor   rdbparse.Vendor  // of the source's values
 	Exact    bool             // the source's expiries are exact to the millisecond
+	Replayed bool             // when consumers of streams were seen is not known of the source
 	Rounds   int              // how often a difference from a living source is looked at again; 3
 	Pause    time.Duration    // before each round; 5 s
 	Repair   bool             // copy again what differs or is missing, remove what is extra

@@ -20,6 +20,7 @@ type ChurnOptions struct {
 
 	OneSlot bool // leave out commands over several keys
 	NoShort bool // leave out keys that expire within a second, and sessions of 20
+	Forever bool // leave out all expiries
 }
 
 // churnBatch is how many commands travel at a time.
@@ -85,7 +86,6 @@ func (c *churn) command(ctx context.Context, p redis.Pipeliner) {
 		func() { do("SETBIT", c.key("bits"), n, n&1) },
 		func() { do("BITFIELD", c.key("bits"), "INCRBY", "u8", n%100, 3) },
 		func() { do("SET", c.key("text"), c.word()) },
-		func() { do("SET", c.key("text"), c.word(), "EX", 100+n) },
 		func() { do("SET", c.key("text"), c.word(), "KEEPTTL") },
 		func() { do("SETNX", c.key("text"), c.word()) },
 		func() { do("GETSET", c.key("text"), c.word()) },
@@ -115,13 +115,10 @@ func (c *churn) command(ctx context.Context, p redis.Pipeliner) {
 			do("XREADGROUP", "GROUP", "g", "reader", "COUNT", 2, "STREAMS", k, ">")
 		},
 		func() { do("PFADD", c.key("hll"), c.word()) },
-		func() { do("EXPIRE", c.key("hash"), 100+n) },
 		func() { do("PERSIST", c.key("hash")) },
-		func() { do("PEXPIRE", c.key("counter"), 60_000+n) },
 		func() { do("DEL", c.key("list")) },
-		func() { do("GETEX", c.key("text"), "EX", 200+n) },
 		func() { // a session that lives as long as it is used
-			if c.o.NoShort {
+			if c.o.NoShort || c.o.Forever {
 				return
 			}
 			k := c.key("session")
@@ -129,13 +126,21 @@ func (c *churn) command(ctx context.Context, p redis.Pipeliner) {
 			do("PEXPIRE", k, 20_000+n)
 		},
 		func() {
-			if c.o.NoShort {
+			if c.o.NoShort || c.o.Forever {
 				return
 			}
 			k := c.key("brief")
 			do("RPUSH", k, c.n)
 			do("PEXPIRE", k, n)
 		},
+	}
+	if !c.o.Forever {
+		all = append(all,
+			func() { do("SET", c.key("text"), c.word(), "EX", 100+n) },
+			func() { do("EXPIRE", c.key("hash"), 100+n) },
+			func() { do("PEXPIRE", c.key("counter"), 60_000+n) },
+			func() { do("GETEX", c.key("text"), "EX", 200+n) },
+		)
 	}
 	if !c.o.OneSlot {
 		all = append(all,

@@ -243,3 +243,16 @@ func (d *decoder) idempotence() *Idempotence {
 	x.Added, x.Duplicates = d.length(), d.length()
 	return x
 }
+
+// DropConsumerTimes forgets when consumers of a stream were seen and active.
+func (v *Value) DropConsumerTimes() {
+	if v.Stream == nil {
+		return
+	}
+	for i := range v.Stream.Groups {
+		consumers := v.Stream.Groups[i].Consumers
+		for n := range consumers {
+			consumers[n].SeenAt, consumers[n].ActiveAt = 0, 0
+		}
+	}
+}

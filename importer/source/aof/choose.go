@@ -49,6 +49,7 @@ func (s *Source) Survey(ctx context.Context, facts *preflight.Source) (found pre
 	}
 	switch {
 	case c.way == wayScratch:
+		facts.Replayed = true
 		found = append(found, s.scratch(ctx, c.plan, sum, facts)...)
 	case c.start > 0 || s.base == nil:
 		s.use(c.way, nil) // no RDB, or it holds nothing that matters
