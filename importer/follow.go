@@ -192,38 +192,10 @@ func (j *Job) removeGone(ctx context.Context) error {
 		j.log.Warn("keys that were deleted from the source meanwhile stay on the target: they can't be told from its own; slotferry verify --extra names them")
 		return nil
 	}
-	var names [][]byte
-	flush := func() error {
-		there, err := j.exists(ctx, names)
-		if err != nil {
-			return err
-		}
-		var gone [][]byte
-		for i, name := range names {
-			if !there[i] {
-				gone = append(gone, name)
-			}
-		}
-		names = names[:0]
-		if len(gone) == 0 {
-			return nil
-		}
-		j.deleted.Add(int64(len(gone)))
-		return j.remove(ctx, gone)
-	}
-	err := j.opts.Target.Names(ctx, func(name []byte) error {
-		if checkpoint.OwnKey(string(name)) {
-			return nil
-		}
-		if names = append(names, name); len(names) < vanishedAsked {
-			return nil
-		}
-		return flush()
+	return j.absent(ctx, func(names [][]byte) error {
+		j.deleted.Add(int64(len(names)))
+		return j.remove(ctx, names)
 	})
-	if err == nil && len(names) > 0 {
-		err = flush()
-	}
-	return err
 }
 
 // conductFollowed waits for what ends the following, and returns it.

@@ -207,48 +207,62 @@ const vanishedAsked = 1000
 // removeVanished lets the applier look again at all keys of the target that the
 // source does not have.
 func (j *Job) removeVanished(ctx context.Context) error {
-	dbs := j.source.Databases()
-	if len(dbs) == 0 {
-		dbs = []int{0}
-	}
 	found := 0
-	asked := map[int][][]byte{}
-	ask := func(db int) error {
-		there, err := j.opts.Exists(ctx, db, asked[db])
+	dbs := j.origins()
+	err := j.absent(ctx, func(names [][]byte) error {
+		found += len(names)
+		for _, name := range names {
+			first := true
+			var err error
+			j.opts.Choice.Origins(name, dbs, func(db int, key []byte) {
+				if first {
+					err, first = j.applier().Later(db, key), false
+				}
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil && found > 0 {
+		j.log.Info("keys that the source no longer has are removed from the target", zap.Int("keys", found))
+	}
+	return err
+}
+
+// absent visits the names of the target's keys that the source does not have,
+// some at a time.
+func (j *Job) absent(ctx context.Context, visit func(names [][]byte) error) error {
+	var names [][]byte
+	ask := func() error {
+		there, err := j.exists(ctx, names)
 		if err != nil {
 			return err
 		}
-		for i, key := range asked[db] {
+		gone := names[:0]
+		for i, name := range names {
 			if !there[i] {
-				found++
-				if err := j.applier().Later(db, key); err != nil {
-					return err
-				}
+				gone = append(gone, name)
 			}
 		}
-		asked[db] = asked[db][:0]
-		return nil
+		names = nil
+		if len(gone) == 0 {
+			return nil
+		}
+		return visit(gone)
 	}
 	err := j.opts.Target.Names(ctx, func(name []byte) error {
 		if checkpoint.OwnKey(string(name)) {
 			return nil
 		}
-		var failed error
-		j.opts.Choice.Origins(name, dbs, func(db int, key []byte) {
-			asked[db] = append(asked[db], append([]byte(nil), key...))
-			if len(asked[db]) >= vanishedAsked && failed == nil {
-				failed = ask(db)
-			}
-		})
-		return failed
-	})
-	for _, db := range dbs {
-		if err == nil && len(asked[db]) > 0 {
-			err = ask(db)
+		if names = append(names, name); len(names) < vanishedAsked {
+			return nil
 		}
-	}
-	if err == nil && found > 0 {
-		j.log.Info("keys that the source no longer has are removed from the target", zap.Int("keys", found))
+		return ask()
+	})
+	if err == nil && len(names) > 0 {
+		err = ask()
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -98,7 +99,7 @@ func (j *Job) exists(ctx context.Context, names [][]byte) ([]bool, error) {
 		of   []int
 	}
 	byDB := map[int]*question{}
-	dbs := j.source.Databases()
+	dbs := j.origins()
 	for i, name := range names {
 		j.opts.Choice.Origins(name, dbs, func(db int, key []byte) {
 			q := byDB[db]
@@ -120,6 +121,24 @@ func (j *Job) exists(ctx context.Context, names [][]byte) ([]bool, error) {
 		}
 	}
 	return there, nil
+}
+
+// origins are the databases that keys of the target may come from: those that
+// are mapped, and the one whose keys keep their names. A database that is empty
+// now may have had keys, or get some.
+func (j *Job) origins() []int {
+	const mostDatabases = 1 << 14 // "databases" of a server may be more, but hardly is
+	dbs := j.source.Databases()
+	if plain := int(j.plainDB.Load()); plain >= 0 {
+		dbs = append(dbs, plain)
+	}
+	for db := range mostDatabases {
+		if j.opts.Choice.Mapped(db) {
+			dbs = append(dbs, db)
+		}
+	}
+	slices.Sort(dbs)
+	return slices.Compact(dbs)
 }
 
 // remove removes names from the target, and tries again for RetryFor.

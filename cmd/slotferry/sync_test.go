@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/slotferry/slotferry/internal/dataset"
 	"github.com/slotferry/slotferry/internal/sandbox"
@@ -51,11 +54,31 @@ func TestSyncKilled(t *testing.T) {
 	if text := os.Getenv("SLOTFERRY_KILLS"); text != "" {
 		kills, _ = strconv.Atoi(text)
 	}
-	for name, backlog := range map[string]string{"backlog holds": "256mb", "backlog is lost": "64kb"} {
-		t.Run(name, func(t *testing.T) {
+	for _, tc := range []struct {
+		name, backlog string
+		upheaval      bool
+		flags         []string
+	}{
+		{"backlog holds", "256mb", false, nil},
+		{"backlog is lost", "64kb", false, nil},
+		{"databases are emptied and swapped", "256mb", true, []string{"--on-flush", "apply", "--db-map", "1=one:"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
 			dst, dir := emptyCluster(t), t.TempDir()
-			src, stop := churned(t, 3000, 10000, backlog)
-			args := []string{"import", "--source", "redis://" + src.Addr, "--target", dst.url, "--via", "sync", "--output", "json"}
+			src, stop := churned(t, 3000, 10000, tc.backlog)
+			compare := dataset.CompareOptions{IgnoreConsumerTimes: true}
+			if tc.upheaval {
+				calm := upheave(t, src)
+				churning := stop
+				stop = func() { calm(); churning() }
+				compare.Name = func(db int, key string) (string, bool) {
+					if db == 1 {
+						return "one:" + key, true
+					}
+					return key, true
+				}
+			}
+			args := append([]string{"import", "--source", "redis://" + src.Addr, "--target", dst.url, "--via", "sync", "--output", "json"}, tc.flags...)
 			for range kills {
 				cmd := command(t, dir, args...)
 				var stdout, stderr bytes.Buffer
@@ -80,12 +103,47 @@ func TestSyncKilled(t *testing.T) {
 			if s := r.last(t); !s.Resumed || s.Status != "done" || !s.balanced() {
 				t.Errorf("summary %+v", s)
 			}
-			dst.wantEqual(t, src, dataset.CompareOptions{IgnoreConsumerTimes: true})
+			dst.wantEqual(t, src, compare)
 			if t.Failed() {
 				t.Logf("the last run:\n%s%s", r.stdout, r.stderr)
 			}
 		})
 	}
+}
+
+// upheave empties and swaps databases of a server, and loads functions, until
+// the returned function is called.
+func upheave(t *testing.T, src *sandbox.Server) func() {
+	t.Helper()
+	o := src.ClientOptions()
+	o.DB = 1
+	other := redis.NewClient(o)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		defer func() { _ = other.Close() }()
+		for n := 0; ctx.Err() == nil; n++ {
+			var err error
+			switch n % 40 {
+			case 9:
+				err = other.FlushDB(context.Background()).Err()
+			case 19:
+				err = other.Do(context.Background(), "SWAPDB", 0, 1).Err()
+			case 29:
+				err = other.FunctionLoadReplace(context.Background(), fmt.Sprintf("#!lua name=lib\nredis.register_function('f', function() return %d end)", n)).Err()
+			case 39:
+				err = other.FlushAll(context.Background()).Err()
+			default:
+				err = other.HIncrBy(context.Background(), fmt.Sprintf("hash:%d", n%7), "count", 1).Err()
+			}
+			if err != nil {
+				t.Errorf("the upheaval: %v", err)
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	return func() { cancel(); running.Wait() }
 }
 
 // TestSyncInterrupted ends a live copy by a signal and goes on from there.
