@@ -76,8 +76,7 @@ func result(keys int64) service.Result {
 	}
 }
 
-// running starts a service with a live job "nightly" for each runner's name, and
-// stops it with the test.
+// running starts a service and stops it with the test.
 func running(t *testing.T, jobs ...service.Job) *service.Service {
 	t.Helper()
 	store, err := history.Open(t.TempDir(), history.Options{})
@@ -127,7 +126,7 @@ func awaitState(t *testing.T, svc *service.Service, name string, state service.S
 	})
 }
 
-// reporting waits until a job shows the progress that it is sent.
+// report sends a progress and waits until the job shows it.
 func (r *runner) report(t *testing.T, svc *service.Service, name string, p service.Progress) {
 	t.Helper()
 	r.progress <- p
@@ -149,7 +148,10 @@ func newSite(t *testing.T, o Options) *Site {
 // ask sends a request as a program on this machine does; headers are name and
 // value in turn.
 func ask(h http.Handler, method, url string, headers ...string) *http.Response {
-	r := httptest.NewRequest(method, url, nil)
+	// A stream that should have been refused must not hold up the test.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	r := httptest.NewRequestWithContext(ctx, method, url, nil)
 	r.Host = "127.0.0.1:8474"
 	for i := 0; i < len(headers); i += 2 {
 		if headers[i] == "Host" {

@@ -18,7 +18,6 @@ type tally struct {
 
 	mu   sync.Mutex
 	jobs map[string]*sums
-	seen uint64 // the last event
 }
 
 // series is a counter of a job: a metric and the value of its own label, "" if
@@ -48,37 +47,12 @@ func newTally(s *service.Service) *tally {
 
 // run follows the service until ctx ends.
 func (t *tally) run(ctx context.Context) {
-	events := t.service.Subscribe(ctx)
-	t.catchUp()
-	for e := range events {
-		t.mu.Lock()
-		missed := t.seen != 0 && e.ID != t.seen+1
-		t.seen = e.ID
-		if e.Job != nil && !missed {
+	for e := range t.service.Subscribe(ctx) {
+		if e.Job != nil {
+			t.mu.Lock()
 			t.fold(e.Job)
+			t.mu.Unlock()
 		}
-		t.mu.Unlock()
-		if missed {
-			t.catchUp()
-		}
-	}
-}
-
-// mostMissed is how many runs of a job may have ended unseen.
-const mostMissed = 100
-
-// catchUp counts what no event told of.
-func (t *tally) catchUp() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, job := range t.service.Jobs() {
-		s := t.of(&job)
-		// What can't be read now was logged, and is counted from the view alone.
-		runs, _ := t.service.History(job.Name, mostMissed, 0)
-		for _, r := range slices.Backward(runs) {
-			s.end(&r)
-		}
-		t.fold(&job)
 	}
 }
 
@@ -95,10 +69,19 @@ func (t *tally) of(job *service.JobView) *sums {
 	return s
 }
 
+// mostMissed is how many runs of a job may have ended unseen.
+const mostMissed = 100
+
 // fold takes account of how a job is now; t.mu is held.
 func (t *tally) fold(job *service.JobView) *sums {
 	s := t.of(job)
-	if job.Last != nil {
+	if job.Last != nil && job.Last.ID > s.ended {
+		// Events can be missed, and others may have ended before this one. What
+		// can't be read now was logged, and this one counts in any case.
+		runs, _ := t.service.History(job.Name, mostMissed, 0)
+		for _, r := range slices.Backward(runs) {
+			s.end(&r)
+		}
 		s.end(job.Last)
 	}
 	if c := job.Current; c != nil && c.Run > s.ended {
