@@ -21,6 +21,7 @@ import (
 	"github.com/slotferry/slotferry/importer/pulse"
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/report"
+	"github.com/slotferry/slotferry/importer/route"
 	"github.com/slotferry/slotferry/importer/tail"
 	"github.com/slotferry/slotferry/importer/target"
 	"github.com/slotferry/slotferry/importer/verify"
@@ -97,6 +98,8 @@ type Options struct {
 	// says was written; none.
 	WaitReplicas int
 
+	CountSlots bool // tell what goes to each slot (Job.Slots)
+
 	Live     *Live     // of a source that goes on with commands; nil: it does not
 	Followed *Followed // of a source that is scanned, and tells which keys are touched; nil: it does not
 
@@ -144,6 +147,7 @@ type Job struct {
 
 	commands  atomic.Pointer[tail.Applier] // of a live job, in its present pass
 	tailing   atomic.Bool                  // the commands behind the full copy are read
+	slots     []atomic.Int64               // records sent, with CountSlots
 	refining  atomic.Int32                 // 0, refineAsked or refineDone
 	idle      atomic.Bool                  // nothing is there to be done
 	copies    int                          // full copies in a row that did not get there
@@ -196,6 +200,9 @@ func New(o Options) *Job {
 		o.Foresee = func(*report.Plan) {}
 	}
 	j := &Job{opts: o, log: o.Log}
+	if o.CountSlots {
+		j.slots = make([]atomic.Int64, route.Slots)
+	}
 	j.plainDB.Store(-1)
 	j.enter("preflight")
 	return j

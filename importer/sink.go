@@ -109,6 +109,9 @@ func (s *sink) Record(r *record.Record) error {
 	if err := s.throttle(r); err != nil {
 		return err
 	}
+	if s.job.slots != nil {
+		s.job.slots[slot].Add(1)
+	}
 	return s.end.Send(s.ctx, r, name, slot, seg)
 }
 

@@ -129,3 +129,16 @@ func (j *Job) Progress() Progress {
 	}
 	return p
 }
+
+// Slots is how many values were sent to each slot in this run, nil without
+// CountSlots. It may be called at any time, and is not cheap.
+func (j *Job) Slots() []int64 {
+	if j.slots == nil {
+		return nil
+	}
+	out := make([]int64, len(j.slots))
+	for i := range j.slots {
+		out[i] = j.slots[i].Load()
+	}
+	return out
+}

@@ -22,6 +22,9 @@ const shownDifferences = 1000
 
 // difference tells one key that differs. It is never called twice at a time.
 func (o *output) difference(d verify.Difference) {
+	if o.differs != nil {
+		o.differs(d)
+	}
 	if o.json != nil {
 		o.json.difference(d)
 		return

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
-	"time"
 
 	"github.com/slotferry/slotferry/configs"
 	"github.com/slotferry/slotferry/importer"
@@ -68,14 +67,7 @@ func runImport(ctx context.Context, c *configs.Import, stdin io.Reader, stdout i
 	defer cluster.Close()
 	source := newFollowed(c, keys, use{room: cluster.Room, stdin: stdin, log: out.log}, out)
 	defer source.close()
-	job := importer.New(importer.Options{
-		Job: c.Job, Source: source.reading, Live: source.live, Followed: source.notified, Exists: source.exists(), Target: cluster, Choice: keys, OnExists: importer.OnExists(c.OnExists),
-		SkipUnsupported: c.OnUnsupported == "skip",
-		OpenStore:       openStore(c.Resume, cluster), Restart: c.Restart, SavePatient: savePatience(c.Resume, c.RetryFor),
-		RetryFor: max(c.RetryFor, time.Nanosecond), WaitReplicas: c.WaitReplicas,
-		RateKeys: c.RateKeys, RateBytes: c.RateBytes,
-		Log: out.log, Notify: out.warnings, Foresee: out.foreseen, Standstill: out.standstill,
-	})
+	job := importer.New(importOptions(c, keys, cluster, source, out))
 	stopWatching := out.watch(job)
 	summary, err := job.Run(ctx)
 	stopWatching()

@@ -14,6 +14,7 @@ import (
 	"github.com/slotferry/slotferry/importer"
 	"github.com/slotferry/slotferry/importer/preflight"
 	"github.com/slotferry/slotferry/importer/report"
+	"github.com/slotferry/slotferry/importer/verify"
 )
 
 // output is how the operator is told: log lines on standard error, the result
@@ -26,7 +27,8 @@ type output struct {
 	json   *events // nil: for people
 	live   bool
 
-	differences int // told
+	differences int                     // told
+	differs     func(verify.Difference) // told first, where somebody else wants to know; nil: nobody
 }
 
 // newOutput chooses by --output and by what standard error is.

@@ -18,6 +18,7 @@ import (
 	"github.com/slotferry/slotferry/importer/preflight"
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/target"
+	"github.com/slotferry/slotferry/importer/verify"
 	"github.com/slotferry/slotferry/service"
 	"github.com/slotferry/slotferry/service/mirror"
 )
@@ -29,21 +30,25 @@ type importRunner struct{ job configs.ServiceJob }
 // Run implements service.Runner.
 func (r importRunner) Run(ctx context.Context, o service.RunOptions) (service.Result, error) {
 	out := &output{log: o.Log, stdout: io.Discard, stderr: &detour{w: os.Stderr}}
-	job, release, err := r.newJob(out)
+	run, err := r.begin(out)
 	if err != nil {
 		return service.Result{}, err
 	}
-	defer release()
-	w := watchRun(job, o.Report)
-	summary, err := job.Run(ctx)
+	defer run.close()
+	w := watchRun(run.job, o.Report)
+	summary, err := run.job.Run(ctx)
 	stages := w.stop()
+	if err == nil && run.source.done != nil {
+		run.source.done()
+	}
 	res := service.Result{
 		Counts: summary.Counts, Unchanged: summary.Unchanged, Deleted: summary.Deleted, Resumed: summary.Resumed,
 		Retries: summary.Retries, Masters: summary.Masters, Stages: stages,
 	}
-	if proof := r.comparison(); err == nil && proof != nil {
+	if proof := r.comparison(run.mirror != nil && run.mirror.Strays()); err == nil && proof != nil {
 		begun := time.Now()
 		var v importer.Verification
+		out.differs = run.forget
 		v, err = compareSides(ctx, proof, out)
 		res.Differences, stages["verify"] = v.Differences, time.Since(begun).Seconds()
 	}
@@ -52,11 +57,12 @@ func (r importRunner) Run(ctx context.Context, o service.RunOptions) (service.Re
 }
 
 // comparison is how both sides are compared after the run, nil for not at all.
-func (r importRunner) comparison() *configs.Verify {
+// With strays the target may hold keys that the mirror does not remember.
+func (r importRunner) comparison(strays bool) *configs.Verify {
 	c, m := r.job.Import, r.job.Mirror
 	v := &configs.Verify{Common: c.Common, Resume: configs.Resume{Checkpoint: "none", Job: c.Job}, Rounds: c.Verify}
 	switch {
-	case m != nil && m.CheckTarget:
+	case m != nil && (m.CheckTarget || strays):
 		v.Repair = m.Repair
 		// In a target of several jobs this one's extra keys may be another one's own.
 		v.Extra = !r.job.SharedTarget
@@ -69,37 +75,60 @@ func (r importRunner) comparison() *configs.Verify {
 	return v
 }
 
-// newJob makes the job of a run, and all that it works with.
-func (r importRunner) newJob(out *output) (job *importer.Job, release func(), err error) {
+// serviceRun is a run with all that it works with.
+type serviceRun struct {
+	job     *importer.Job
+	source  followed
+	cluster *target.Cluster
+	mirror  *mirror.Mirror // nil: all is written
+	log     *zap.Logger
+}
+
+// begin makes a run's job.
+func (r importRunner) begin(out *output) (run *serviceRun, err error) {
 	c := r.job.Import
 	keys, err := choice.New(c.Choice)
 	if err != nil {
-		return nil, nil, &usageError{err}
+		return nil, &usageError{err}
 	}
-	var mirrored *mirror.Mirror
+	run = &serviceRun{log: out.log}
 	if m := r.job.Mirror; m != nil {
-		if mirrored, err = mirror.Open(mirror.Options{Dir: m.Dir, MaxDelete: m.MaxDelete, Log: out.log}); err != nil {
-			return nil, nil, err
+		if run.mirror, err = mirror.Open(mirror.Options{Dir: m.Dir, MaxDelete: m.MaxDelete, Log: out.log}); err != nil {
+			return nil, err
 		}
 	}
 	to := withPolicy(targetOptions(&c.Common, out.log), c.Policy)
 	to.Job = c.Job
-	cluster := target.New(to)
-	source := newFollowed(c, keys, use{room: cluster.Room, log: out.log}, out)
-	o := importOptions(c, keys, cluster, source, out)
-	if mirrored != nil {
-		o.Mirror = mirrored
+	run.cluster = target.New(to)
+	run.source = newFollowed(c, keys, use{room: run.cluster.Room, log: out.log}, out)
+	o := importOptions(c, keys, run.cluster, run.source, out)
+	o.CountSlots = true
+	if run.mirror != nil {
+		o.Mirror = run.mirror
 	}
-	return importer.New(o), func() {
-		source.close()
-		cluster.Close()
-		if mirrored == nil {
-			return
-		}
-		if err := mirrored.Close(); err != nil {
-			out.log.Warn("what the mirror remembers was not closed well", zap.Error(err))
-		}
-	}, nil
+	run.job = importer.New(o)
+	return run, nil
+}
+
+// forget lets the mirror not rely on what was found different.
+func (r *serviceRun) forget(d verify.Difference) {
+	if r.mirror == nil {
+		return
+	}
+	if err := r.mirror.Forget(d.Name); err != nil {
+		r.log.Warn("what the mirror remembers of a key that was repaired could not be removed", zap.Error(err))
+	}
+}
+
+func (r *serviceRun) close() {
+	r.source.close()
+	r.cluster.Close()
+	if r.mirror == nil {
+		return
+	}
+	if err := r.mirror.Close(); err != nil {
+		r.log.Warn("what the mirror remembers was not closed well", zap.Error(err))
+	}
 }
 
 // importOptions are what all imports take from their settings.
@@ -190,7 +219,9 @@ func watchRun(job *importer.Job, report func(service.Progress)) *runWatch {
 		if p.Phase != "preflight" {
 			m.add(p)
 		}
-		report(progressOf(p, m, maps.Clone(w.stages)))
+		told := progressOf(p, m, maps.Clone(w.stages))
+		told.Slots = job.Slots()
+		report(told)
 	}
 	look(true)
 	stop := tickUntil(often, func() {
