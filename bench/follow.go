@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"sync"
 	"time"
 )
@@ -119,19 +121,18 @@ func (l *eventLog) between(begun, ended time.Time) (all []lag) {
 	return all
 }
 
-// growth is how fast the lag of the second half of a time grew, in bytes a
-// second: the slope of the line that fits best. The first half is left out,
-// since every lag begins at nothing. known is false of too few points.
+// growth is how fast the lag grew at the end, in bytes a second: from its lowest
+// in the second third of a time to that in the last third. A lag that comes and
+// goes gets back to nothing in both. The first third is left out, since every
+// lag begins at nothing. known is false of too few points.
 func growth(lags []lag) (bytesPerSecond float64, known bool) {
-	lags = lags[len(lags)/2:]
-	if len(lags) < 3 {
+	third := len(lags) / 3
+	if third < 2 {
 		return 0, false
 	}
-	var x, y, xx, xy float64
-	for _, l := range lags {
-		t, b := l.at.Sub(lags[0].at).Seconds(), float64(l.bytes)
-		x, y, xx, xy = x+t, y+b, xx+t*t, xy+t*b
-	}
-	n := float64(len(lags))
-	return (n*xy - x*y) / (n*xx - x*x), true
+	lags = lags[len(lags)-2*third:]
+	before, after := slices.MinFunc(lags[:third], lessBehind), slices.MinFunc(lags[third:], lessBehind)
+	return float64(after.bytes-before.bytes) / lags[third].at.Sub(lags[0].at).Seconds(), true
 }
+
+func lessBehind(a, b lag) int { return cmp.Compare(a.bytes, b.bytes) }

@@ -43,11 +43,11 @@ func TestGrowth(t *testing.T) {
 		known bool
 	}{
 		{"none", nil, 0, false},
-		{"too few", at(0, 100, 200, 300), 0, false},
+		{"too few", at(0, 100, 200, 300, 400), 0, false},
 		{"steady growth", at(0, 10, 20, 30, 40, 50, 60), 10, true},
 		{"growth at the beginning only", at(0, 500, 1000, 1000, 1000, 1000), 0, true},
-		{"shrinking", at(0, 0, 0, 90, 60, 30), -30, true},
-		{"up and down", at(0, 0, 0, 0, 10, 30, 30, 10), 0, true},
+		{"shrinking", at(0, 0, 90, 80, 60, 30), -25, true},
+		{"up and down", at(0, 0, 0, 50, 0, 30, 40, 0, 90), 0, true},
 	} {
 		if got, known := growth(tc.lags); math.Abs(got-tc.want) > 1e-6 || known != tc.known {
 			t.Errorf("%s: growth = %v, %v; want %v, %v", tc.name, got, known, tc.want, tc.known)

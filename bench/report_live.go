@@ -42,9 +42,9 @@ func writeTails(b *strings.Builder, all []tailResult) {
 	b.WriteString("\n## Live copy: what is written behind it\n\n")
 	fmt.Fprintf(b, "SETs of %d bytes to random keys of %d, for %s, while `import --via sync` follows a source whose %d keys it has\n"+
 		"copied. `redis-benchmark` (4 clients, 64 commands at a time) writes as fast as the source takes it, *paced* is %d a\n"+
-		"second. They, source, masters and tool share the processors. The lag counts as growing when the second half of the\n"+
-		"time adds more than %.0f %% of what is written to it. All keys were there at the end, and the last run of each was\n"+
-		"verified. The tool's times are those of the whole process.\n\n", setBytes, setKeys, loadFor, all[0].keys, paceRate, 100*growthGoal)
+		"second. They, source, masters and tool share the processors. The lag counts as growing when its lowest point of the\n"+
+		"last third of the time lies above that of the third before by more than %.0f %% of what was written between. All keys\n"+
+		"were there at the end, and the last run of each was verified. The tool's times are those of the whole process.\n\n", setBytes, setKeys, loadFor, all[0].keys, paceRate, 100*growthGoal)
 	var rows [][]string
 	for _, t := range all {
 		rows = append(rows, t.cells())
@@ -68,7 +68,7 @@ func (t tailResult) cells() []string {
 		}
 	}
 	if len(shares) > 0 {
-		grew = fmt.Sprintf("**%.1f %%** (%.1f-%.1f)", 100*median(shares), 100*slices.Min(shares), 100*slices.Max(shares))
+		grew = fmt.Sprintf("**%.1f %%** (%.1f to %.1f)", 100*median(shares), 100*slices.Min(shares), 100*slices.Max(shares))
 		goal = verdict(goal, median(shares) <= growthGoal)
 	}
 	highest := func(figure func(lag) float64) float64 {

@@ -66,7 +66,7 @@ func example() report {
 				lags: []lag{
 					{at: start, bytes: 1_000_000, seconds: 0.1}, {at: start.Add(ms(1000)), bytes: 4_000_000, seconds: 0.4},
 					{at: start.Add(ms(2000)), bytes: 7_000_000, seconds: 0.7}, {at: start.Add(ms(3000)), bytes: 10_000_000, seconds: 1},
-					{at: start.Add(ms(4000)), bytes: 13_000_000, seconds: 1.2},
+					{at: start.Add(ms(4000)), bytes: 13_000_000, seconds: 1.2}, {at: start.Add(ms(5000)), bytes: 16_000_000, seconds: 1.3},
 				},
 				behind: ms(1250), tool: usage{wall: ms(13_000), user: ms(4000), system: ms(2000), peak: 100 << 20}, masters: ms(9000),
 			}}},
