@@ -145,6 +145,9 @@ func (j *Job) cutOver(ctx context.Context, c *Cutover, e ends) (err error) {
 			return fmt.Errorf("%w: the source was written to again before the end", ErrCutover)
 		}
 	}
+	// From here on the cluster belongs to the clients: what is written to the
+	// source now must not reach it.
+	j.frozen.Store(true)
 	c.Tell("safe", "safe to switch: the cluster has everything that the source has")
 	if c.Switch != nil {
 		if err := c.Switch(deadline, facts); err != nil {
@@ -154,6 +157,15 @@ func (j *Job) cutOver(ctx context.Context, c *Cutover, e ends) (err error) {
 	}
 	j.cutover.Store(&facts)
 	return nil
+}
+
+// whileFrozen waits for the end of the reading once clients may be switched.
+func (j *Job) whileFrozen(ctx context.Context) error {
+	if !j.frozen.Load() {
+		return nil
+	}
+	<-ctx.Done()
+	return context.Cause(ctx)
 }
 
 // outOfTime says why a cutover ended.

@@ -103,13 +103,16 @@ func (j *Job) follow(ctx context.Context) error {
 			return j.again(ctx)
 		},
 		Idle: func() error {
+			if err := j.whileFrozen(reading); err != nil {
+				return err
+			}
 			defer j.idle.Store(true)
 			return f.drain()
 		},
 	})
 	stop(nil)
 	beside.Wait()
-	if errors.Is(err, errSwitched) || errors.Is(err, errCaughtUp) {
+	if errors.Is(err, errCaughtUp) {
 		f.ctx = ctx
 		if failed := f.drain(); failed != nil {
 			err = failed
@@ -125,6 +128,9 @@ func (j *Job) follow(ctx context.Context) error {
 // send carries a key as it is now.
 func (f *follower) send(r *record.Record) error {
 	j := f.job
+	if err := j.whileFrozen(f.ctx); err != nil {
+		return err
+	}
 	j.idle.Store(false)
 	name := string(j.opts.Choice.Name(nil, r.DB, r.Key))
 	if f.onWay[name] || len(f.onWay) >= mostOnWay || len(f.removed) >= mostRemoved {

@@ -156,6 +156,7 @@ type Job struct {
 	lost      []checkpoint.Failure         // keys that commands did not reach, by name
 	lag       lagging
 	cutover   atomic.Pointer[CutoverFacts]
+	frozen    atomic.Bool  // clients may be switched: nothing is written any more
 	mirrored  bool         // the Mirror knows what the target holds
 	unchanged atomic.Int64 // with a Mirror: of the skipped keys
 	deleted   atomic.Int64 // with a Mirror: removed from the target

@@ -76,17 +76,12 @@ func (j *Job) live(ctx context.Context) error {
 	beside.Go(func() { j.watchMasters(reading, stop) })
 	s := &liveSink{sink: newSink(reading, j, j.opts.Target), work: ctx}
 	err := s.stream(from)
-	if errors.Is(err, errSwitched) || errors.Is(err, errCaughtUp) {
+	switched := errors.Is(err, errSwitched)
+	if switched || errors.Is(err, errCaughtUp) {
 		err = nil
 	}
 	if err == nil && j.tailing.Load() {
-		if err = j.applier().Drain(ctx); err == nil {
-			s.settle()
-			err = j.savePlace(ctx, j.tracker.Load().Safe().Position)
-		}
-		if err == nil {
-			err = j.applier().Clear(ctx)
-		}
+		err = s.endTail(ctx, switched)
 	}
 	stop(nil)
 	j.applier().Finish()
@@ -97,6 +92,22 @@ func (j *Job) live(ctx context.Context) error {
 	s.settle()
 	j.lost = j.applier().Failures()
 	return j.doubts(err)
+}
+
+// endTail brings everything in, saves that it is, and removes the marks. When
+// clients were switched everything is in, and nothing may be written any more.
+func (s *liveSink) endTail(ctx context.Context, switched bool) error {
+	j := s.job
+	if !switched {
+		if err := j.applier().Drain(ctx); err != nil {
+			return err
+		}
+	}
+	s.settle()
+	if err := j.savePlace(ctx, j.tracker.Load().Safe().Position); err != nil {
+		return err
+	}
+	return j.applier().Clear(ctx)
 }
 
 // stream reads the source from a position on.

@@ -129,6 +129,9 @@ const settleBytes = 64 << 10
 
 // Command implements record.CommandSink.
 func (s *liveSink) Command(c *record.Command) error {
+	if err := s.job.whileFrozen(s.ctx); err != nil {
+		return err
+	}
 	s.job.idle.Store(false)
 	s.job.offset.Store(c.End.Serial)
 	if c.End.Serial > s.marked.Serial+settleBytes {
@@ -139,6 +142,9 @@ func (s *liveSink) Command(c *record.Command) error {
 
 // Idle implements record.CommandSink.
 func (s *liveSink) Idle() error {
+	if err := s.job.whileFrozen(s.ctx); err != nil {
+		return err
+	}
 	err := s.job.applier().Idle()
 	if j := s.job; err == nil && j.refining.Load() == refineAsked {
 		if err = j.applier().Refine(); err == nil {
