@@ -155,6 +155,11 @@ func (l *lease) renew(ctx context.Context, do string, data []byte) error {
 	held, err := renewal.Run(ctx, l.client, []string{l.lock, l.kept},
 		value, l.term.Milliseconds(), l.token, before, fresh, do, data).Int()
 	if err != nil {
+		// A replica may have taken over from the lock's master; by itself the client
+		// would look for it once a minute only, and nothing is written meanwhile.
+		if c, ok := l.client.(*redis.ClusterClient); ok {
+			c.ReloadState(ctx)
+		}
 		return fmt.Errorf("renew the checkpoint's lock in the target: %w", err)
 	}
 	l.mu.Lock()
