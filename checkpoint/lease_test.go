@@ -179,3 +179,20 @@ func TestHolder(t *testing.T) {
 		}
 	}
 }
+
+func FuzzHolder(f *testing.F) {
+	for _, seed := range []string{"", "{", `{"holder":"TOKEN","slotferry_checkpoint":1}`, `{"holder":"x`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		holder := holderOf(data)
+		if len(holder) > 100 {
+			t.Fatalf("a holder of %d letters", len(holder))
+		}
+		if c, err := Decode(data); err == nil { // who holds it changes nothing
+			if again, err := Decode(withHolder(data, "TOKEN")); err != nil || !reflect.DeepEqual(again, c) {
+				t.Fatalf("%+v, then %+v, %v", c, again, err)
+			}
+		}
+	})
+}
