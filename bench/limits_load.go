@@ -163,5 +163,5 @@ func findBenchmark() (string, error) {
 			return path, nil
 		}
 	}
-	return "", errors.New("redis-benchmark is missing: install it, or leave limits out of --parts")
+	return "", errors.New("redis-benchmark is missing: install it, or leave limits and tail out of --parts")
 }

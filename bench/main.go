@@ -2,11 +2,12 @@
 // as a ratio to the ceiling: the same RESTORE commands, made beforehand and sent
 // over raw connections. Everything is real and runs on this machine: a source, a
 // cluster of masters with passwords, and the tool as a process of its own, in
-// turn with the ceiling. Beside it run redis-cli's import, the same import over
-// a long line, and Go's benchmarks of the hot path. It fails when a run loses a
-// key or finds a difference; how fast it was is for the reader of the report to
-// judge. It listens and connects on loopback only, and ends and removes all that
-// it started.
+// turn with the ceiling. Beside it run redis-cli's import, the live copy from
+// its first key to the cutover, the same import over a long line, and Go's
+// benchmarks of the hot path. It fails when a run loses a key or finds a
+// difference; how fast it was is for the reader of the report to judge. It
+// listens and connects on loopback only, and ends and removes all that it
+// started.
 package main
 
 import (

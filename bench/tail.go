@@ -50,6 +50,15 @@ type written struct {
 
 func (w written) perSecond() float64 { return perSecond(w.sets, w.took) }
 
+// String is `250000 SET/s alone, 170000 SET/s followed; all in 0.82 s after the end`.
+func (r tailRun) String() string {
+	alone := ""
+	if r.alone.sets > 0 {
+		alone = fmt.Sprintf("%.0f SET/s alone, ", r.alone.perSecond())
+	}
+	return fmt.Sprintf("%s%.0f SET/s followed; all in %.2f s after the end", alone, r.followed.perSecond(), r.behind.Seconds())
+}
+
 // grows is the share of what was written by which the lag grew at the end.
 func (r tailRun) grows() (share float64, known bool) {
 	slope, known := growth(r.lags)
@@ -70,9 +79,7 @@ func (b *bench) measureTails(ctx context.Context) ([]tailResult, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", l.name, err)
 			}
-			grew, _ := r.grows()
-			say("tail, %s: %.0f SET/s alone, %.0f followed; the lag grew by %.1f %% of that, and was gone %.2f s after the end",
-				l.name, r.alone.perSecond(), r.followed.perSecond(), 100*grew, r.behind.Seconds())
+			say("tail, %s: %s", l.name, r)
 			result.keys, result.runs = keys, append(result.runs, r)
 		}
 		results = append(results, result)
@@ -107,10 +114,10 @@ func (b *bench) tail(ctx context.Context, l load, verified bool) (r tailRun, key
 	if err := b.tailRun(ctx, l, src, args, &r); err != nil {
 		return r, keys, err
 	}
-	if err := b.finish(ctx, src, args); err != nil || !verified {
-		return r, keys, err
+	there, err := b.finish(ctx, src, args)
+	if err == nil && verified {
+		_, err = b.verify(ctx, e, &source{server: src.server, keys: there}, "")
 	}
-	_, err = b.verify(ctx, e, &source{server: src.server, keys: keys}, "")
 	return r, keys, err
 }
 
@@ -234,30 +241,29 @@ func writes(ctx context.Context, src *source) (w written, err error) {
 }
 
 // finish goes on from the checkpoint to the end, which removes what the tool
-// keeps in the cluster beside the keys.
-func (b *bench) finish(ctx context.Context, src *source, args []string) error {
+// keeps in the cluster beside the keys, and returns how many keys there are.
+func (b *bench) finish(ctx context.Context, src *source, args []string) (there int64, err error) {
 	_, stdout, err := b.tool.run(ctx, append(args, "--once"))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	s, err := lastLine[summary](stdout)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if !s.Resumed {
-		return fmt.Errorf("it began anew: %+v", s)
+		return 0, fmt.Errorf("it began anew: %+v", s)
 	}
 	s.Resumed = false // as it should be here
 	if err := s.sound(); err != nil {
-		return err
+		return 0, err
 	}
-	there, err := src.server.Client().DBSize(ctx).Result()
-	if err != nil {
-		return err
+	if there, err = src.server.Client().DBSize(ctx).Result(); err != nil {
+		return 0, err
 	}
 	held, err := b.target.keys(ctx)
 	if err == nil && held != there {
 		err = fmt.Errorf("the cluster holds %d keys, the source %d", held, there)
 	}
-	return err
+	return there, err
 }
