@@ -64,6 +64,10 @@ func (v *view) update(p importer.Progress) {
 	}
 }
 
+// follows tells whether a job goes on behind its copy, without an end to reckon
+// with.
+func follows(p importer.Progress) bool { return p.Phase == "tail" && p.Lag != nil }
+
 // finish ends all bars as they stand.
 func (v *view) finish() {
 	v.total.Abort(false)
@@ -77,6 +81,9 @@ func (v *view) head() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	p := v.progress
+	if follows(p) {
+		return "following the source "
+	}
 	text := fmt.Sprintf("%-9s %s", p.Phase, humanize.Comma(p.Counts.Answered()))
 	if p.Total > 0 {
 		text += "/" + humanize.Comma(p.Total)
@@ -91,6 +98,9 @@ func (v *view) tail() string {
 	p := v.progress
 	if s := p.Standstill; s != nil {
 		return fmt.Sprintf("  no progress for %s: %s", time.Since(s.Since).Round(time.Second), s.Owed())
+	}
+	if follows(p) {
+		return " " + behind(p)
 	}
 	keys, bytes, _ := v.meter.speed()
 	text := ""

@@ -66,19 +66,24 @@ func progressText(p importer.Progress, m *meter) string {
 
 // following is "following the source: 1.2 MiB behind (0.3 s), 120,034 commands
 // applied, …".
-func following(p importer.Progress) string {
-	text := "following the source: "
+func following(p importer.Progress) string { return "following the source: " + behind(p) }
+
+// behind is how far the target is behind the source, and what was carried.
+func behind(p importer.Progress) string {
+	var parts []string
 	switch l := p.Lag; {
 	case l == nil:
-	case l.Bytes == 0:
-		text += "nothing is missing"
+	case l.Bytes > 0:
+		parts = append(parts, fmt.Sprintf("%s behind (%.1f s)", humanize.IBytes(uint64(l.Bytes)), l.Seconds))
+	case l.Keys > 0:
+		parts = append(parts, fmt.Sprintf("%s behind (%.1f s)", keys(int64(l.Keys)), l.Seconds))
 	default:
-		text += fmt.Sprintf("%s behind (%.1f s)", humanize.IBytes(uint64(l.Bytes)), l.Seconds)
+		parts = append(parts, "nothing is missing")
 	}
 	if t := p.Tail; t != nil {
-		text += fmt.Sprintf(", %s commands applied, %s keys read again", humanize.Comma(t.Applied), humanize.Comma(t.Reread))
+		parts = append(parts, fmt.Sprintf("%s commands applied, %s read again", humanize.Comma(t.Applied), keys(t.Reread)))
 	}
-	return text
+	return strings.Join(parts, ", ")
 }
 
 // shownFailures is how many failed keys the report for people names.
@@ -145,10 +150,27 @@ func account(s importer.Summary) string {
 		column = "keys written by this run"
 	}
 	b.WriteString(masters(s.Masters, column))
+	b.WriteString(stream(s))
 	if r := s.Retries; r != (target.Retries{}) {
 		fmt.Fprintf(&b, "\n  on the way: %d MOVED, %d ASK, %d told to wait, %d setbacks of nodes, %d values relabelled, %d rebuilt\n", r.Moved, r.Ask, r.Paused, r.Lost, r.Restamped, r.Rebuilt)
 	}
 	return b.String()
+}
+
+// stream is the account of the commands behind a full copy, in this run.
+func stream(s importer.Summary) string {
+	t := s.Tail
+	if t == nil {
+		return ""
+	}
+	text := fmt.Sprintf("\n  behind the copy: %s commands applied, %s read again from the source\n", humanize.Comma(t.Applied), keys(t.Reread))
+	if t.Torn > 0 {
+		text += fmt.Sprintf("  %s of %s transactions were applied in parts, as their keys are in several slots\n", humanize.Comma(t.Torn), humanize.Comma(t.Transactions))
+	}
+	if l := s.Lag; l != nil && s.Status != importer.Done && l.Bytes > 0 {
+		text += fmt.Sprintf("  %s of the source's stream were missing at the end\n", humanize.IBytes(uint64(l.Bytes)))
+	}
+	return text
 }
 
 // trimmed is text without spaces at the ends of lines.
@@ -223,14 +245,22 @@ func next(c *configs.Import, s importer.Summary, err error) string {
 	switch {
 	case s.Status == importer.Blocked:
 		return ""
+	case s.Cutover != nil && s.Status == importer.Done:
+		return switchedTo(c, *s.Cutover)
+	case s.Status == importer.Done && c.Once:
+		return "What was written to the source before the end of the copy is in the cluster, what was written after it is\nnot. The source was not changed. Next: compare both sides with slotferry verify."
 	case s.Status == importer.Done:
 		return "Every key that was read is in its master; the source was not changed. Next: compare both sides with\nslotferry verify, then point the applications at the cluster. What was written to the source after it was\nread is not in the cluster."
+	case errors.Is(err, importer.ErrCutover):
+		return "Nothing was switched, and the applications go on with the source. Remove the cause and run the same\ncommand again: it goes on from here."
 	case s.Status == importer.Interrupted && c.Checkpoint == "none":
 		return "There is no checkpoint (--checkpoint none), so the next run begins anew: add --on-exists replace to it."
+	case s.Status == importer.Interrupted && s.Tail != nil:
+		return "Run the same command again: it goes on from here while the source still has what comes next\n(repl-backlog-size), and else with another full copy. Nothing is lost or written twice."
 	case s.Status == importer.Interrupted:
 		return "Run the same command again: it goes on from here, and nothing is lost or written twice."
 	case errors.Is(err, importer.ErrFailedKeys):
-		return fmt.Sprintf("All other keys are in their masters. %s failed, as listed. Remove the cause, then copy them again:\nthe same command with --on-exists replace and an --include for each of them.", keys(s.Failed))
+		return fmt.Sprintf("All other keys are in their masters. %s failed, as listed. Remove the cause, then copy them again:\nthe same command with --on-exists replace and an --include for each of them.", keys(max(s.Failed, int64(len(s.Failures)))))
 	case c.Checkpoint == "none":
 		return "What was written before stays written. Remove the cause; the next run begins anew and needs --on-exists replace."
 	}
@@ -242,4 +272,23 @@ func keys(n int64) string {
 		return "1 key"
 	}
 	return humanize.Comma(n) + " keys"
+}
+
+// switchedTo says what to do when a cutover is done.
+func switchedTo(c *configs.Import, f importer.CutoverFacts) string {
+	var b strings.Builder
+	b.WriteString("The cluster has everything that the source has.")
+	switch {
+	case f.PausedUntil.IsZero():
+		b.WriteString(" Keep the writers stopped")
+	default:
+		fmt.Fprintf(&b, " The source's writers are paused until %s", f.PausedUntil.Format(time.TimeOnly))
+	}
+	if c.OnCutover == "" {
+		b.WriteString(": point the applications\nat the cluster now.")
+	} else {
+		b.WriteString(": by then no\napplication should write to it any more.")
+	}
+	b.WriteString(" What is written to the source from now on is not in the cluster.")
+	return b.String()
 }
