@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -67,12 +68,13 @@ type comparison struct {
 	vendor rdbparse.Vendor
 	now    int64             // Unix milliseconds
 	slack  int64             // milliseconds by which expiries may differ
+	seen   bool              // when consumers were last seen counts
 	holder map[string]string // address of the master, by key
 	wrong  []string
 }
 
 func newComparison(t truth, v rdbparse.Vendor, now int64) *comparison {
-	return &comparison{truth: t, vendor: v, now: now, holder: make(map[string]string, len(t))}
+	return &comparison{truth: t, vendor: v, now: now, seen: true, holder: make(map[string]string, len(t))}
 }
 
 func (c *comparison) differs(format string, args ...any) {
@@ -94,7 +96,7 @@ func (c *comparison) found(addr, key string, got value) bool {
 	case !ok:
 		c.differs("%q on %s is not in the source", key, addr)
 		return true
-	case want.expireAt != never && want.expireAt <= c.now:
+	case want.expireAt != never && want.expireAt+c.slack <= c.now:
 		c.differs("%q on %s should have expired at %d; its expiry is %d", key, addr, want.expireAt, got.expireAt)
 		return true
 	case !c.sameExpiry(want.expireAt, got.expireAt):
@@ -130,13 +132,18 @@ func (c *comparison) valueDiffers(want, got string) string {
 			return fmt.Sprintf("the payloads differ, and one can't be decoded: %v", err)
 		}
 	}
+	if !c.seen {
+		values[0].DropConsumerTimes()
+		values[1].DropConsumerTimes()
+	}
 	return decode.Difference(values[0], values[1])
 }
 
-// rest notes what no master has. It comes last.
-func (c *comparison) rest() {
+// rest notes what no master has, of what ought to be there at a time in Unix
+// milliseconds. It comes last.
+func (c *comparison) rest(at int64) {
 	for key, want := range c.truth {
-		if _, ok := c.holder[key]; !ok && (want.expireAt == never || want.expireAt > c.now) {
+		if _, ok := c.holder[key]; !ok && (want.expireAt == never || want.expireAt > at+c.slack) {
 			c.differs("%q is missing", key)
 		}
 	}
@@ -175,7 +182,7 @@ func (c *comparison) compare(ctx context.Context, cluster *sandbox.Cluster, libr
 			c.differs("%s: its function libraries are not those of the source", m.Addr)
 		}
 	}
-	c.rest()
+	c.rest(time.Now().UnixMilli())
 	return nil
 }
 

@@ -56,7 +56,7 @@ func TestComparison(t *testing.T) {
 			for _, f := range tc.found {
 				c.found(f.addr, f.key, f.value)
 			}
-			c.rest()
+			c.rest(now)
 			if !slices.EqualFunc(c.wrong, tc.want, strings.Contains) {
 				t.Errorf("differences %q, want %q", c.wrong, tc.want)
 			}

@@ -10,7 +10,7 @@ import (
 // fault is one thing that goes wrong.
 type fault struct {
 	name, about string
-	sources     []string      // what the tool reads when it is made; nil: each of them
+	sources     []string      // what the tool reads when it is made; nil: each that stands still
 	short       []string      // the same with --short; nil: it is left out
 	runs        int           // for each source
 	lasts       time.Duration // an import that nothing disturbs, the tool held back to that
@@ -18,6 +18,7 @@ type fault struct {
 	moves       bool          // slots, with the keys in them
 	wears       bool          // the cluster is of no use afterwards
 	args        []string      // further flags of the tool
+	copying     bool          // of what is written to: made during the full copy, not behind it
 
 	// from and to are the share of keys between which it is made; 0: early and
 	// late.
@@ -40,7 +41,7 @@ const (
 var errMissed = errors.New("missed")
 
 // faults are made in this order: those that need the same cluster together.
-var faults = slices.Concat(toolFaults, networkFaults, sourceFaults, masterFaults, topologyFaults, aloneFaults)
+var faults = slices.Concat(toolFaults, networkFaults, sourceFaults, masterFaults, topologyFaults, aloneFaults, livingFaults)
 
 func (f *fault) on(source string, short bool) bool {
 	if short && f.short != nil {

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -67,19 +68,37 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return fmt.Errorf("making a folder: %w", err)
 	}
-	s := &suite{options: o, dir: dir}
+	say("seed %d: building the tool, starting servers", o.seed)
+	built, err := buildTool(ctx, dir)
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	// Most of the time is spent waiting: the two don't disturb each other.
+	suites := []*suite{{options: o, dir: dir, tool: built}, {options: o, dir: dir, tool: built, living: true}}
 	defer func() {
-		if !s.keep {
+		if !suites[0].keep && !suites[1].keep {
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	say("seed %d", o.seed)
-	if err := s.start(ctx); err != nil {
-		return err
+	failures := make([]error, len(suites))
+	var running sync.WaitGroup
+	for i, s := range suites {
+		running.Go(func() { failures[i] = s.all(ctx) })
 	}
-	defer s.stop()
-	failed := s.all(ctx)
-	r := report{options: o, rows: s.rows, environment: describe(ctx, s.rig.source.Version.String()), took: time.Since(begun)}
+	running.Wait()
+	failed := errors.Join(failures...)
+	r := report{options: o, took: time.Since(begun)}
+	server := ""
+	for _, s := range suites {
+		r.rows = append(r.rows, s.rows...)
+		if s.rig != nil && s.rig.source != nil {
+			server = s.rig.source.Version.String()
+		}
+	}
+	if len(r.rows) == 0 {
+		return errors.New("none of these faults is made with these sources")
+	}
+	r.environment = describe(ctx, server)
 	text := r.markdown()
 	fmt.Print(text)
 	if o.out != "" {

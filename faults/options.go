@@ -12,11 +12,17 @@ import (
 
 // What the tool reads.
 const (
-	fromRDB  = "rdb"
-	fromScan = "scan"
+	fromRDB    = "rdb"
+	fromScan   = "scan"
+	fromSync   = "sync"   // as a replica, which goes on with what is written
+	fromFollow = "follow" // by SCAN, and then by what the source notifies
 )
 
-var sourceKinds = []string{fromRDB, fromScan}
+var (
+	sourceKinds = []string{fromRDB, fromScan} // that stand still
+	livingKinds = []string{fromSync, fromFollow}
+	allKinds    = slices.Concat(sourceKinds, livingKinds)
+)
 
 const (
 	usualKeys = 60_000
@@ -43,7 +49,7 @@ func parse(args []string, usage io.Writer) (options, error) {
 	f.IntVar(&o.first, "first", 1, "`number` of the first run: with --runs 1 a single one can be had again")
 	f.Uint64Var(&o.seed, "seed", 0, "the `number` that decides every random choice (default: drawn, and printed)")
 	f.StringVar(&names, "faults", "", "`names` of the faults, with commas between them (default: all; see --list)")
-	f.StringVar(&sources, "sources", strings.Join(sourceKinds, ","), "what the tool reads: rdb (a file), scan (the live server)")
+	f.StringVar(&sources, "sources", strings.Join(allKinds, ","), "what the tool reads: rdb (a file), scan (a server), sync and follow (a server that is written to)")
 	f.StringVar(&o.out, "out", "", "`file` for the table, beside standard output")
 	f.StringVar(&o.dir, "dir", "", "parent `folder` of temporary data (default the system's)")
 	f.BoolVar(&o.short, "short", false, fmt.Sprintf("only the most telling faults, once each, with %d keys", shortKeys))
@@ -82,8 +88,8 @@ func (o options) check(rest []string) error {
 		}
 	}
 	for _, kind := range o.sources {
-		if !slices.Contains(sourceKinds, kind) {
-			return fmt.Errorf("--sources %q is not known: choose of %s", kind, strings.Join(sourceKinds, ", "))
+		if !slices.Contains(allKinds, kind) {
+			return fmt.Errorf("--sources %q is not known: choose of %s", kind, strings.Join(allKinds, ", "))
 		}
 	}
 	return nil

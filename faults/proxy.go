@@ -11,7 +11,10 @@ import (
 
 // limits are the most bytes after which a connection is cut, by what the tool
 // sends or receives; 0: that direction does not count.
-type limits struct{ up, down int64 }
+type limits struct {
+	up, down int64
+	cuts     int64 // at most; 0: any number
+}
 
 // cutter stands before some addresses and cuts connections while it is armed.
 type cutter struct {
@@ -142,6 +145,9 @@ func (p *proxy) pass(to, from net.Conn, limit int64) {
 			left, reset = p.cutter.draw(limit)
 		}
 		cut := left >= 0 && int64(n) > left
+		if cut && p.cutter.limits.cuts > 0 && p.cutter.cuts.Load() >= p.cutter.limits.cuts {
+			cut, left, limit = false, -1, 0
+		}
 		if cut {
 			n = int(left)
 		}

@@ -34,12 +34,21 @@ type rig struct {
 	passing   truth // of the present run
 	libraries string
 	cluster   *sandbox.Cluster
+	living    int  // keys of a source that is written to, another for each run; 0: it stands still
 	replicas  int  // of each master of the cluster
 	worn      bool // the cluster is not to be used again
 }
 
-func startRig(ctx context.Context, dir string, o options) (*rig, error) {
+// livingShare is by how much a source that is written to is smaller than one
+// that stands still.
+const livingShare = 6
+
+func startRig(ctx context.Context, dir string, o options, living bool) (*rig, error) {
 	r := &rig{dir: dir}
+	if living {
+		r.living = o.keys / livingShare // each run starts its own
+		return r, nil
+	}
 	var err error
 	if r.source, err = sandbox.Start(ctx, sandbox.Options{Dir: dir, Password: sourcePassword}); err != nil {
 		return nil, fmt.Errorf("starting the source: %w", err)
@@ -60,8 +69,25 @@ func startRig(ctx context.Context, dir string, o options) (*rig, error) {
 	return r, nil
 }
 
+// renewSource starts a source that will be written to, in place of the one
+// before.
+func (r *rig) renewSource(ctx context.Context, seed uint64) (err error) {
+	if r.source != nil {
+		r.source.Stop()
+	}
+	r.source, err = sandbox.Start(ctx, sandbox.Options{
+		Dir: r.dir, Password: sourcePassword, Args: []string{"--repl-backlog-size", "64mb", "--repl-diskless-sync-delay", "0"},
+	})
+	if err != nil {
+		return fmt.Errorf("starting a source: %w", err)
+	}
+	return fill(ctx, r.source.Client(), r.living, seed)
+}
+
 func (r *rig) stop() {
-	r.source.Stop()
+	if r.source != nil {
+		r.source.Stop()
+	}
 	if r.cluster != nil {
 		r.cluster.Stop()
 	}
@@ -76,8 +102,12 @@ func (r *rig) vendor() rdbparse.Vendor {
 
 // prepare puts the source right and gives an empty cluster with so many
 // replicas of each master: the one before, unless that is worn or has others.
-func (r *rig) prepare(ctx context.Context, replicas int) error {
-	if err := r.healSource(ctx); err != nil {
+func (r *rig) prepare(ctx context.Context, replicas int, seed uint64) error {
+	mend := r.healSource
+	if r.living > 0 {
+		mend = func(ctx context.Context) error { return r.renewSource(ctx, seed) }
+	}
+	if err := mend(ctx); err != nil {
 		return fmt.Errorf("putting the source right: %w", err)
 	}
 	if r.cluster != nil && !r.worn && r.replicas == replicas {

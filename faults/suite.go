@@ -8,15 +8,18 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
 const attempts = 4 // until a fault that is missed counts as a failure
 
-// suite makes all the faults that were asked for.
+// suite makes all the faults that were asked for, to sources that stand still or
+// to those that are written to.
 type suite struct {
 	options options
 	dir     string
+	living  bool
 	keep    bool // a run failed, and its folder tells why
 	tool    tool
 	rig     *rig
@@ -37,51 +40,41 @@ type row struct {
 	took        time.Duration
 }
 
-func (s *suite) start(ctx context.Context) (err error) {
-	say("building the tool, filling a source with %d keys", s.options.keys)
-	if s.tool, err = buildTool(ctx, s.dir); err != nil {
-		return err
-	}
-	s.rig, err = startRig(ctx, s.dir, s.options)
-	return err
-}
-
-func (s *suite) stop() { s.rig.stop() }
-
 // all goes on after a failure: the next fault may tell more.
-func (s *suite) all(ctx context.Context) error {
-	var failed error
-	for _, f := range faults {
-		for _, source := range s.options.sources {
-			if !s.wanted(f) || !f.on(source, s.options.short) {
-				continue
-			}
-			failed = errors.Join(failed, s.runs(ctx, f, source))
-			if ctx.Err() != nil {
-				return errors.Join(failed, ctx.Err())
-			}
-		}
+func (s *suite) all(ctx context.Context) (failed error) {
+	s.rows = s.wanted()
+	if len(s.rows) == 0 {
+		return nil
 	}
-	if failed == nil && len(s.rows) == 0 {
-		return errors.New("none of these faults is made with these sources")
+	if s.rig, failed = startRig(ctx, s.dir, s.options, s.living); failed != nil {
+		return failed
+	}
+	defer s.rig.stop()
+	for _, r := range s.rows {
+		failed = errors.Join(failed, s.runs(ctx, r))
+		if ctx.Err() != nil {
+			return errors.Join(failed, ctx.Err())
+		}
 	}
 	return failed
 }
 
-func (s *suite) wanted(f *fault) bool {
-	for _, name := range s.options.names {
-		if name == f.name {
-			return true
+// wanted is what was asked for of this suite's sources.
+func (s *suite) wanted() (rows []*row) {
+	for _, f := range faults {
+		for _, source := range s.options.sources {
+			living := slices.Contains(livingKinds, source)
+			if slices.Contains(s.options.names, f.name) && f.on(source, s.options.short) && living == s.living {
+				rows = append(rows, &row{fault: f, source: source, exits: map[string]int{}})
+			}
 		}
 	}
-	return false
+	return rows
 }
 
 // runs makes one fault with one source as often as it should be made.
-func (s *suite) runs(ctx context.Context, f *fault, source string) error {
-	r := &row{fault: f, source: source, exits: map[string]int{}}
-	s.rows = append(s.rows, r)
-	begun := time.Now()
+func (s *suite) runs(ctx context.Context, r *row) error {
+	f, source, begun := r.fault, r.source, time.Now()
 	defer func() { r.took = time.Since(begun) }()
 	runs := s.options.runs
 	if runs == 0 {

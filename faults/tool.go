@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -28,7 +29,8 @@ const (
 // tool is the program under test.
 type tool struct {
 	path                           string
-	sourcePassword, targetPassword string // files
+	sourcePassword, targetPassword string   // files
+	within                         []string // a command that runs it; nil: none
 }
 
 // buildTool builds the program from this module.
@@ -71,7 +73,8 @@ func (t tool) launch(ctx context.Context, dir string, number int, args []string)
 		return nil, err
 	}
 	defer func() { _ = stderr.Close() }()
-	p.cmd = exec.CommandContext(ctx, t.path, args...)
+	words := append(slices.Clip(t.within), append([]string{t.path}, args...)...)
+	p.cmd = exec.CommandContext(ctx, words[0], words[1:]...)
 	p.cmd.Env = ownEnvironment(os.Environ())
 	p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
 	if err := p.cmd.Start(); err != nil {
@@ -161,6 +164,18 @@ type summary struct {
 	Filtered int64   `json:"filtered"`
 	Failed   int64   `json:"failed"`
 	Retries  retries `json:"retries"`
+	Tail     struct {
+		Failed     int64 `json:"failed"`
+		Lost       int64 `json:"lost"`
+		Redirected int64 `json:"redirected"`
+	} `json:"tail"`
+}
+
+// all is what was met by keys and commands.
+func (s summary) all() retries {
+	r := s.Retries
+	r.add(retries{Moved: s.Tail.Redirected, Lost: s.Tail.Lost})
+	return r
 }
 
 // retries are what the tool met and mended.
@@ -184,7 +199,7 @@ func (e ending) check() error {
 	switch {
 	case s.Read != s.Written+s.Skipped+s.Expired+s.Filtered+s.Failed:
 		return fmt.Errorf("the account does not add up: %+v", s)
-	case s.Failed != 0 || s.Skipped != 0 || s.Filtered != 0:
+	case s.Tail.Failed != 0 || s.Failed != 0 || s.Skipped != 0 || s.Filtered != 0:
 		return fmt.Errorf("no key should fail or be left out: %+v", s)
 	case e.exit != s.Exit:
 		return fmt.Errorf("exit code %d, but the summary says %d", e.exit, s.Exit)

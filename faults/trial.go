@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +28,7 @@ type trial struct {
 	rig    *rig
 	tool   tool
 	fault  *fault
-	source string // rdb or scan
+	source string // one of allKinds
 	dir    string // for files of the tool, and what the tool reads
 	r      *rand.Rand
 	short  bool
@@ -36,19 +37,21 @@ type trial struct {
 	now   *process // the run that is on, or was last
 	count int      // of runs
 
-	at       float64 // the share of keys that was done when the fault was made
-	exits    []string
-	retries  retries
-	warnings int     // that the tool wrote
-	cut      *cutter // of the network faults
-	keys     int     // in the source
-	lossy    int64   // keys that a failover threw away
+	at         float64 // the share of keys that was done when the fault was made
+	exits      []string
+	retries    retries
+	warnings   int     // that the tool wrote
+	cut        *cutter // of the network faults
+	keys       int     // in the source
+	lossy      int64   // keys that a failover threw away, or bytes of their changes
+	sourceAddr string  // where the tool finds it
+	writer     *writer // to a source that does not stand still
 }
 
 // run makes the fault and compares. Its error is errMissed when the fault came
 // too late or was not felt, a differenceError, or what else went wrong.
 func (t *trial) run(ctx context.Context) (err error) {
-	if err := t.rig.prepare(ctx, t.fault.replicas()); err != nil {
+	if err := t.rig.prepare(ctx, t.fault.replicas(), t.r.Uint64()); err != nil {
 		return fmt.Errorf("preparing: %w", err)
 	}
 	t.rig.worn = t.rig.worn || t.fault.wears
@@ -76,15 +79,14 @@ func (t *trial) run(ctx context.Context) (err error) {
 
 // begin starts the tool, held back.
 func (t *trial) begin(ctx context.Context) (err error) {
+	if t.living() {
+		return t.beginLiving(ctx)
+	}
 	if err := t.rig.pass(ctx, t.r, min(t.lasting(), usualLast)); err != nil {
 		return err
 	}
 	t.keys = len(t.rig.truth) + len(t.rig.passing)
-	t.args = []string{
-		"import", "--output", "json", "--retry-for", retryFor, "--scan-count", "300",
-		"--checkpoint", filepath.Join(t.dir, "checkpoint"),
-		"--target", "redis://" + strings.Join(t.rig.cluster.Seeds(), ","), "--target-password-file", t.tool.targetPassword,
-	}
+	t.args = t.usualArgs()
 	if t.source == fromRDB {
 		path := filepath.Join(t.dir, "dump.rdb")
 		if err := t.rig.saveTo(ctx, path); err != nil {
@@ -104,6 +106,15 @@ func (t *trial) begin(ctx context.Context) (err error) {
 		}
 	}
 	return t.launch(ctx, t.heldBack()...)
+}
+
+// usualArgs are those of every import, but for its source.
+func (t *trial) usualArgs() []string {
+	return []string{
+		"import", "--output", "json", "--retry-for", retryFor, "--scan-count", "300",
+		"--checkpoint", filepath.Join(t.dir, "checkpoint"),
+		"--target", "redis://" + strings.Join(t.rig.cluster.Seeds(), ","), "--target-password-file", t.tool.targetPassword,
+	}
 }
 
 // lasting is how long the import takes if nothing disturbs it.
@@ -131,13 +142,16 @@ func (t *trial) heldBack() []string {
 // launch starts the tool, for the first time or again.
 func (t *trial) launch(ctx context.Context, more ...string) (err error) {
 	t.count++
-	t.now, err = t.tool.launch(ctx, t.dir, t.count, append(more, t.args...))
+	t.now, err = t.tool.launch(ctx, t.dir, t.count, slices.Concat(t.args, more))
 	return err
 }
 
 // reach waits for the moment of the fault: a share of the keys, and a while
 // that is not in step with the checkpoints.
 func (t *trial) reach(ctx context.Context) error {
+	if t.living() {
+		return t.reachLiving(ctx)
+	}
 	from, to := t.fault.window()
 	share, more := from+(to-from)*t.r.Float64(), time.Duration(t.r.Int64N(int64(saveEvery)))
 	for t.share() < share {
@@ -158,6 +172,12 @@ func (t *trial) reach(ctx context.Context) error {
 // have ended because it was made to.
 func (t *trial) hit() error {
 	t.at = t.share()
+	if t.living() {
+		if !t.now.killed && !t.now.looked && !t.now.running() {
+			return t.missedAt()
+		}
+		return nil
+	}
 	if t.at < earliest || t.at > tooLate || !t.now.killed && !t.now.looked && !t.now.running() {
 		return t.missedAt()
 	}
@@ -168,6 +188,9 @@ func (t *trial) missedAt() error { return fmt.Errorf("%w: at %.0f %%", errMissed
 
 // share is how much of the keys the checkpoint has.
 func (t *trial) share() float64 {
+	if t.living() {
+		return float64(t.progress().Read) / float64(max(1, t.keys))
+	}
 	data, err := os.ReadFile(filepath.Join(t.dir, "checkpoint", "checkpoint.json"))
 	if err != nil {
 		return 0
@@ -191,7 +214,7 @@ func (t *trial) ended(ctx context.Context) (ending, error) {
 		exit = "killed"
 	}
 	t.exits = append(t.exits, exit)
-	t.retries.add(e.summary.Retries)
+	t.retries.add(e.summary.all())
 	return e, nil
 }
 
@@ -209,9 +232,16 @@ func (t *trial) wantExit(ctx context.Context, want int) error {
 
 // finish waits for the tool, and starts it again until it is done.
 func (t *trial) finish(ctx context.Context) error {
+	var flags []string
+	if t.living() {
+		if err := t.calm(ctx); err != nil {
+			return err
+		}
+		flags = []string{"--once"}
+	}
 	for range resumesAtMost {
 		if t.now.looked {
-			if err := t.launch(ctx); err != nil {
+			if err := t.launch(ctx, flags...); err != nil {
 				return err
 			}
 		}
@@ -232,6 +262,9 @@ func (t *trial) finish(ctx context.Context) error {
 // account wants every key of the source in the last run's account, which is
 // that of the whole job. Only SCAN may yield one twice.
 func (t *trial) account(s summary) error {
+	if t.living() { // whose keys come and go
+		return nil
+	}
 	if s.Read < int64(len(t.rig.truth)) || t.source == fromRDB && s.Read != int64(t.keys) {
 		return fmt.Errorf("%d keys were read, the source has %d: %+v", s.Read, t.keys, s)
 	}
@@ -252,7 +285,20 @@ func (t *trial) compare(ctx context.Context) error {
 			all[key] = v
 		}
 	}
+	if t.living() {
+		var err error
+		if all, err = readTruth(ctx, t.rig.source.Client()); err != nil {
+			return err
+		}
+		if sent := t.writer.sent.Load(); sent < leastWrites || len(all) < t.keys {
+			return fmt.Errorf("%d commands were written, and the source holds %d keys of %d", sent, len(all), t.keys)
+		}
+		if t.rig.libraries, err = functions(ctx, t.rig.source.Client()); err != nil {
+			return err
+		}
+	}
 	c := newComparison(all, t.rig.vendor(), time.Now().UnixMilli())
+	c.seen = !t.living() // commands can't say it, and nothing is notified of it
 	if t.fault.moves {
 		c.slack = moveSlack.Milliseconds()
 	}
@@ -269,6 +315,9 @@ func (t *trial) compare(ctx context.Context) error {
 func (t *trial) endTool() {
 	if t.now != nil && t.now.running() {
 		t.now.kill()
+	}
+	if t.writer != nil {
+		t.writer.stop()
 	}
 	if t.cut != nil {
 		t.cut.close()
