@@ -8,7 +8,7 @@ FUZZTIME ?= 20s
 PLATFORMS ?= darwin/arm64 windows/amd64
 CROSS ?= ./cmd/... ./bench
 
-.PHONY: help demo test check build cross fuzz fuzz-short bench bench-growth bench-short matrix matrix-short faults faults-short deploy fixtures servers lint fmt clean
+.PHONY: help demo test check build cross fuzz fuzz-short bench bench-growth bench-short matrix matrix-short faults faults-short soak soak-short deploy fixtures servers lint fmt clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,14 @@ faults: servers ## kills, failovers, reshards and cut connections during imports
 
 faults-short: servers
 	$(GO) run ./faults --short
+
+MINUTES ?= 30
+
+soak: servers ## slotferry serve for MINUTES (30) while things go wrong; writes soak/RESULTS.md
+	$(GO) run ./soak --minutes $(MINUTES) --out soak/RESULTS.md
+
+soak-short: servers
+	$(GO) run ./soak --short
 
 deploy: ## manifests, units, rules and dashboard fit the program; a module of its own
 	@test -z "$$(gofmt -l deploy)" || { echo 'run: gofmt -w deploy'; exit 1; }

@@ -40,6 +40,10 @@ type CompareOptions struct {
 	// IgnoreConsumerTimes leaves out when stream consumers were last seen, which
 	// native commands can't set.
 	IgnoreConsumerTimes bool
+
+	// IgnoreEntriesRead leaves out how many entries a stream's group has read: the
+	// servers' replication does not carry it, so that their own replicas differ.
+	IgnoreEntriesRead bool
 }
 
 // Compare reads every key of the source and its counterpart on the target, by

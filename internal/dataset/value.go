@@ -125,6 +125,9 @@ func readStream(ctx context.Context, s side, key string, o CompareOptions) ([]st
 	if o.IgnoreConsumerTimes {
 		left = append(left, "seen-time", "active-time")
 	}
+	if o.IgnoreEntriesRead {
+		left = append(left, "entries-read")
+	}
 	var lines []string
 	flattenMap("", info, left, &lines)
 	return lines, nil
