@@ -13,20 +13,18 @@ import (
 type builder struct {
 	head   head
 	files  [2]*os.File
-	pages  *bufio.Writer
+	pages  pageWriter
 	names  *bufio.Writer
-	page   page
-	count  int
 	block  []byte
-	number uint64
 	last   uint64
+	digest uint64 // of the entries, whatever their order
 }
 
 // newBuilder begins the two files of a table.
 func newBuilder(pages, names *os.File, h head) *builder {
 	return &builder{
-		head: h, files: [2]*os.File{pages, names}, page: make(page, pageBytes),
-		pages: bufio.NewWriterSize(pages, 256<<10), names: bufio.NewWriterSize(names, 256<<10),
+		head: h, files: [2]*os.File{pages, names},
+		pages: newPageWriter(pages, h.ID), names: bufio.NewWriterSize(names, 256<<10),
 	}
 }
 
@@ -35,17 +33,14 @@ func (b *builder) add(e entry, name []byte) error {
 		return fmt.Errorf("%016x after %016x: entries out of order; this is a fault of slotferry", e.name, b.last)
 	}
 	b.last = e.name
-	at := b.page[b.count*entryBytes:]
-	binary.LittleEndian.PutUint64(at, e.name)
-	binary.LittleEndian.PutUint64(at[8:], e.value)
-	binary.LittleEndian.PutUint64(at[16:], e.mark)
+	b.digest += e.digest()
 	b.block = binary.AppendUvarint(b.block, uint64(len(name)))
 	b.block = append(b.block, name...)
 	b.head.Keys++
 	if e.mark == 0 {
 		b.head.Permanent++
 	}
-	if b.count++; b.count == pageEntries {
+	if b.pages.add(e) {
 		return b.flush()
 	}
 	return nil
@@ -53,36 +48,63 @@ func (b *builder) add(e entry, name []byte) error {
 
 // flush writes the page that was filled, and its names.
 func (b *builder) flush() error {
-	if b.count == 0 {
-		return nil
-	}
-	p := b.page
-	clear(p[b.count*entryBytes : atOffset])
-	binary.LittleEndian.PutUint64(p[atOffset:], uint64(b.head.NamesBytes))
-	binary.LittleEndian.PutUint32(p[atLength:], uint32(len(b.block)))
-	binary.LittleEndian.PutUint32(p[atNames:], crc32.Checksum(b.block, castagnoli))
-	binary.LittleEndian.PutUint32(p[atCount:], uint32(b.count))
-	binary.LittleEndian.PutUint64(p[atPage:], b.number)
-	binary.LittleEndian.PutUint64(p[atID:], b.head.ID)
-	binary.LittleEndian.PutUint32(p[atSum:], crc32.Checksum(p[:atSum], castagnoli))
-	_, err := b.pages.Write(p)
+	err := b.pages.write(b.head.NamesBytes, b.block)
 	if err == nil {
 		_, err = b.names.Write(b.block)
 	}
 	b.head.NamesBytes += int64(len(b.block))
-	b.block, b.count = b.block[:0], 0
-	b.number++
+	b.block = b.block[:0]
 	return err
 }
 
 // finish makes the table durable.
 func (b *builder) finish() (head, error) {
 	err := b.flush()
-	err = errors.Join(err, b.pages.Flush(), b.names.Flush())
+	err = errors.Join(err, b.pages.out.Flush(), b.names.Flush())
 	for _, f := range b.files {
 		if err == nil {
 			err = f.Sync()
 		}
 	}
 	return b.head, err
+}
+
+// pageWriter fills pages.
+type pageWriter struct {
+	out    *bufio.Writer
+	id     uint64
+	page   page
+	count  int
+	number uint64
+}
+
+func newPageWriter(f *os.File, id uint64) pageWriter {
+	return pageWriter{out: bufio.NewWriterSize(f, 256<<10), id: id, page: make(page, pageBytes)}
+}
+
+// add reports whether the page is full now, and is to be written.
+func (w *pageWriter) add(e entry) bool {
+	e.append(w.page[:w.count*entryBytes])
+	w.count++
+	return w.count == pageEntries
+}
+
+// write writes the page, and where its names are, unless it is empty.
+func (w *pageWriter) write(offset int64, names []byte) error {
+	if w.count == 0 {
+		return nil
+	}
+	p := w.page
+	clear(p[w.count*entryBytes : atOffset])
+	binary.LittleEndian.PutUint64(p[atOffset:], uint64(offset))
+	binary.LittleEndian.PutUint32(p[atLength:], uint32(len(names)))
+	binary.LittleEndian.PutUint32(p[atNames:], crc32.Checksum(names, castagnoli))
+	binary.LittleEndian.PutUint32(p[atCount:], uint32(w.count))
+	binary.LittleEndian.PutUint64(p[atPage:], w.number)
+	binary.LittleEndian.PutUint64(p[atID:], w.id)
+	binary.LittleEndian.PutUint32(p[atSum:], crc32.Checksum(p[:atSum], castagnoli))
+	_, err := w.out.Write(p)
+	w.count = 0
+	w.number++
+	return err
 }

@@ -1,8 +1,10 @@
 package mirror
 
 import (
+	"encoding/binary"
 	"hash/crc32"
 	"io"
+	"math/bits"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -14,6 +16,28 @@ type entry struct {
 	name  uint64 // hash of the name in the target
 	value uint64 // hash of the value that was written last
 	mark  uint64 // expiry in Unix milliseconds, 0 for none; and unknown
+}
+
+// entryBytes is the length of an entry's stored form.
+const entryBytes = 24
+
+func (e entry) append(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint64(b, e.name)
+	b = binary.LittleEndian.AppendUint64(b, e.value)
+	return binary.LittleEndian.AppendUint64(b, e.mark)
+}
+
+func decodeEntry(b []byte) entry {
+	b = b[:entryBytes]
+	return entry{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])}
+}
+
+// digest is another number for each entry, of which the sum over many does not
+// tell their order.
+func (e entry) digest() uint64 {
+	h := (e.name ^ bits.RotateLeft64(e.value*0x9e3779b97f4a7c15, 29)) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>32 ^ e.mark) * 0x94d049bb133111eb
+	return h ^ h>>29
 }
 
 // unknown, in a mark, says that the target may hold any value under the name.

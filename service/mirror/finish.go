@@ -21,13 +21,15 @@ const (
 // Finish implements importer.Mirror. A *RefusedError means that nothing was
 // removed, but what was written is remembered, and so is what should go.
 func (m *Mirror) Finish(ctx context.Context, e importer.MirrorEnd) (deleted int64, err error) {
-	deleted, err = m.removeUnseen(ctx, e)
+	if err = m.settle(); err == nil {
+		deleted, err = m.removeUnseen(ctx, e)
+	}
 	var refused *RefusedError
 	if err == nil || errors.As(err, &refused) {
 		err = errors.Join(err, m.remember(e))
 	}
 	if errors.Is(err, errDamaged) { // nothing of it may be used again
-		err = errors.Join(fmt.Errorf("the mirror in %s: %w; run again to write everything once more", m.opts.Dir, err), m.setAside(err.Error()))
+		err = errors.Join(fmt.Errorf("the mirror in %s: %w; run again to write everything once more", m.opts.Dir, err), m.leave(), m.setAside(err.Error()))
 	}
 	if m.long > 0 {
 		m.log.Warn("keys with very long names are written in every run and never removed", zap.Int64("keys", m.long), zap.Int("from_bytes", maxName+1))
@@ -147,7 +149,7 @@ func (m *Mirror) unseen(ctx context.Context, visit func(batch []named) error) er
 		if m.seen.has(at) || x.expired(now()) {
 			return nil
 		}
-		batch = append(batch, named{x, append([]byte(nil), name...)})
+		batch = append(batch, named{entry: x, text: append([]byte(nil), name...)})
 		if bytes += len(name); len(batch) < removeKeys && bytes < removeBytes {
 			return nil
 		}
@@ -162,7 +164,7 @@ func (m *Mirror) unseen(ctx context.Context, visit func(batch []named) error) er
 // remember makes what the run has done the table of the next.
 func (m *Mirror) remember(e importer.MirrorEnd) error {
 	if m.journal == nil { // nothing was done
-		return nil
+		return m.layAgain()
 	}
 	if err := m.journal.flush(); err != nil {
 		return err
@@ -179,8 +181,19 @@ func (m *Mirror) remember(e importer.MirrorEnd) error {
 // rewrite makes a new table of the present one and a journal, and then removes
 // the journal, whose Base tells that it has had its time.
 func (m *Mirror) rewrite(journal *os.File, doom fates) error {
+	merge := &merger{now: now(), doom: doom, odd: &oddities{names: map[uint64]odd{}}}
+	merge.odd.now = merge.now
+	if m.arrivals != nil {
+		merge.seen = m.seen
+	}
 	m.seen, m.sent = nil, nil
 	if m.table != nil {
+		if m.trail == nil && m.arrivals == nil {
+			var err error
+			if m.trail, err = m.folder.openTrail(m.table.head, m.opts.Memory); err != nil {
+				return err
+			}
+		}
 		m.table.cache = make([]page, min(len(m.table.cache), 1)) // pages come in order now
 		m.table.cached = make([]int, len(m.table.cache))
 	}
@@ -189,8 +202,8 @@ func (m *Mirror) rewrite(journal *os.File, doom fates) error {
 	if err = errors.Join(err, journal.Close()); err != nil && !(doom.undone && errors.Is(err, errDamaged)) { // the end of a killed run's may be missing
 		return errors.Join(err, s.close())
 	}
-	h, err := m.build(s, doom)
-	if err = errors.Join(err, s.close()); err != nil {
+	h, err := m.build(s, merge)
+	if err = errors.Join(err, s.close(), m.leave()); err != nil {
 		return err
 	}
 	if err := m.folder.commit(h); err != nil {
@@ -233,7 +246,7 @@ func (m *Mirror) temp(i int) (*os.File, error) {
 }
 
 // build writes the new table's files.
-func (m *Mirror) build(s *sorter, doom fates) (h head, err error) {
+func (m *Mirror) build(s *sorter, merge *merger) (h head, err error) {
 	h = head{ID: newID(), Binding: bindingOf(m.run)}
 	pages, err := m.folder.create(pagesName(h.ID))
 	if err != nil {
@@ -246,11 +259,14 @@ func (m *Mirror) build(s *sorter, doom fates) (h head, err error) {
 	}
 	defer func() { err = errors.Join(err, names.Close()) }()
 	b := newBuilder(pages, names, h)
-	merge := &merger{old: m.table, out: b, now: now(), doom: doom}
+	merge.old, merge.out = m.table, b
 	if err := merge.run(s.each); err != nil {
 		return h, err
 	}
-	return b.finish()
+	if h, err = b.finish(); err == nil && !merge.doom.forget {
+		m.lay(h, b.digest, merge.odd)
+	}
+	return h, err
 }
 
 // Forget says that a name may hold another value than was mirrored there: a

@@ -67,6 +67,7 @@ func (f *folder) close() error { return errors.Join(f.lock.Close(), f.root.Close
 
 func pagesName(id uint64) string { return fmt.Sprintf("%s%016x.pages", tablePrefix, id) }
 func namesName(id uint64) string { return fmt.Sprintf("%s%016x.names", tablePrefix, id) }
+func trailName(id uint64) string { return fmt.Sprintf("%s%016x.trail", tablePrefix, id) }
 
 // create makes a file that was not there, in place of one that was.
 func (f *folder) create(name string) (*os.File, error) {
@@ -171,7 +172,7 @@ func (f *folder) sync() error {
 func (f *folder) tidy(keep uint64) error {
 	names, err := f.list()
 	for _, name := range names {
-		table := strings.HasPrefix(name, tablePrefix) && name != pagesName(keep) && name != namesName(keep)
+		table := strings.HasPrefix(name, tablePrefix) && name != pagesName(keep) && name != namesName(keep) && name != trailName(keep)
 		if table || strings.HasPrefix(name, tempPrefix) || name == newHeadName {
 			err = errors.Join(err, f.remove(name))
 		}

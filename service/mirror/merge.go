@@ -6,6 +6,8 @@ type merger struct {
 	out  *builder
 	now  int64 // Unix milliseconds
 	doom fates
+	odd  *oddities // for the new trail; nil: there is none
+	seen keySet    // of the old table: on the new trail without a word; nil: all are
 }
 
 // fates says what becomes of what can't be relied on.
@@ -52,6 +54,7 @@ func (m *merger) run(changes func(visit func(name uint64, c change) error) error
 type named struct {
 	entry
 	text []byte
+	at   int64 // its place in the table
 }
 
 // keep takes over what has not changed.
@@ -62,6 +65,9 @@ func (m *merger) keep(n named) error {
 	if m.doom.forget {
 		n.mark |= unknown
 	}
+	if m.seen != nil && !m.seen.has(n.at) {
+		m.odd.note(odd{entry: n.entry})
+	}
 	return m.out.add(n.entry, n.text)
 }
 
@@ -70,11 +76,15 @@ func (m *merger) change(e entry, c change, known bool) error {
 	_, failed := m.doom.failed[e.name]
 	switch {
 	case c.kind == gone && !m.doom.undone, failed && !known:
+		m.odd.note(odd{entry: e, gone: true})
 		return nil
 	case c.kind == gone, failed, m.doom.doubt:
 		e.mark |= unknown
 	case e.expired(m.now):
 		return nil
+	}
+	if m.old != nil {
+		m.odd.note(odd{entry: e})
 	}
 	return m.out.add(e, c.name)
 }
@@ -86,7 +96,7 @@ func (m *merger) entries() (next func() (named, bool, error)) {
 	}
 	var p page
 	var block, rest []byte
-	n, i := 0, 0
+	n, i, at := 0, 0, int64(0)
 	return func() (e named, ok bool, err error) {
 		if p == nil || i == p.count() {
 			if n == len(m.old.fences) {
@@ -101,9 +111,10 @@ func (m *merger) entries() (next func() (named, bool, error)) {
 			rest, i = block, 0
 			n++
 		}
-		e.entry = p.entry(i)
+		e.entry, e.at = p.entry(i), at
 		e.text, rest, err = nextName(rest)
 		i++
+		at++
 		return e, err == nil, err
 	}
 }

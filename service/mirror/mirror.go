@@ -45,8 +45,11 @@ type Mirror struct {
 	run    importer.MirrorRun
 
 	table    *table // nil: nothing is remembered
-	seen     keySet // of the table's keys: the source has them
-	sent     keySet // of the table's keys: written in this run
+	trail    *trail // of the table; nil: there is none
+	arrivals *arrivals
+	strayed  *filter // names that were written, though the trail still has them
+	seen     keySet  // of the table's keys: the source has them; with a trail, those that it has not led to
+	sent     keySet  // of the table's keys: written in this run
 	journal  *journal
 	distrust bool // nothing that is remembered counts as unchanged
 	strays   bool
@@ -82,7 +85,7 @@ func (m *Mirror) Begin(_ context.Context, r importer.MirrorRun) (known bool, err
 	switch {
 	case m.table == nil:
 		m.strays = r.Keys > 0
-		return false, nil
+		return false, m.setOut()
 	case r.Anew:
 		m.distrust = true
 	case r.Keys < m.table.head.Permanent:
@@ -91,6 +94,9 @@ func (m *Mirror) Begin(_ context.Context, r importer.MirrorRun) (known bool, err
 			zap.Int64("holds", r.Keys), zap.Int64("mirrored", m.table.head.Permanent))
 	}
 	m.seen, m.sent = newKeySet(m.table.head.Keys), newKeySet(m.table.head.Keys)
+	if err := m.setOut(); err != nil {
+		return false, fmt.Errorf("the mirror in %s: %w", m.opts.Dir, err)
+	}
 	return true, nil
 }
 
@@ -182,25 +188,77 @@ func (m *Mirror) Seen(r *record.Record, name []byte) (unchanged bool, err error)
 	if err != nil {
 		return false, fmt.Errorf("key %q: reading its value for the mirror: %w", name[:min(len(name), 128)], err)
 	}
-	if m.table != nil {
-		at, e, ok, err := m.table.find(hashName(name))
-		if err != nil {
-			return false, fmt.Errorf("the mirror in %s: %w", m.opts.Dir, err)
-		}
-		if ok {
-			m.seen.set(at)
-			same := told && e.mark&unknown == 0 && e.value == value && m.near(e.expiry(), r.ExpireAt)
-			if same && !m.sent.has(at) && !m.distrust {
-				return true, nil
-			}
-			m.sent.set(at)
-		}
-	}
-	c := change{kind: put, value: value, mark: uint64(r.ExpireAt) &^ unknown, name: name}
+	now := entry{hashName(name), value, uint64(r.ExpireAt) &^ unknown}
 	if !told {
-		c.mark |= unknown
+		now.mark |= unknown
 	}
-	return false, m.note(c)
+	if unchanged, err = m.has(now); err != nil {
+		return false, fmt.Errorf("the mirror in %s: %w", m.opts.Dir, err)
+	}
+	if unchanged {
+		return true, nil
+	}
+	return false, m.note(change{kind: put, value: now.value, mark: now.mark, name: name})
+}
+
+// has tells whether the target has what the source has, and notes that the
+// source has it. Of what is about to be written it notes that too.
+func (m *Mirror) has(now entry) (bool, error) {
+	onTrail := false
+	if m.trail != nil && m.arrivals != nil {
+		if err := m.probe(); err != nil {
+			return false, err
+		}
+	}
+	if m.trail != nil {
+		e, ok, err := m.trail.next(now.name)
+		if err != nil {
+			err = m.giveUp(err)
+		}
+		if err != nil {
+			return false, err
+		}
+		if ok && m.same(e, now) && !m.strayed.has(now.name) {
+			m.arrive(e)
+			return true, nil
+		}
+		onTrail = ok
+	}
+	if m.table == nil {
+		m.arrive(now)
+		return false, nil
+	}
+	at, e, ok, err := m.table.find(now.name)
+	if err != nil {
+		return false, err
+	}
+	if !ok {
+		if m.trail != nil {
+			m.trail.meet(now.name)
+		}
+		m.arrive(now)
+		return false, nil
+	}
+	first, same := !m.seen.has(at), m.same(e, now) && !m.sent.has(at)
+	m.seen.set(at)
+	if !same {
+		m.sent.set(at)
+		e = now
+	}
+	if m.trail != nil && !onTrail {
+		if err := m.stray(now.name, same); err != nil {
+			return false, err
+		}
+	}
+	if first {
+		m.arrive(e)
+	}
+	return same, nil
+}
+
+// same tells that nothing has changed between two entries of a name.
+func (m *Mirror) same(a, b entry) bool {
+	return (a.mark|b.mark)&unknown == 0 && a.value == b.value && m.near(a.expiry(), b.expiry()) && !m.distrust
 }
 
 // near tells that two expiries are the same as far as the source tells them.
@@ -279,7 +337,7 @@ func (m *Mirror) Close() error {
 	if m.journal != nil {
 		err = errors.Join(m.journal.flush(), m.journal.file.Close())
 	}
-	return errors.Join(err, m.drop(), m.folder.close())
+	return errors.Join(err, m.leave(), m.drop(), m.folder.close())
 }
 
 // newID returns another number than 0.

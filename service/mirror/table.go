@@ -24,7 +24,6 @@ import (
 // each behind its length.
 const (
 	pageBytes   = 4096
-	entryBytes  = 24
 	pageEntries = 168
 	tail        = pageEntries * entryBytes
 
@@ -40,8 +39,7 @@ var errDamaged = errors.New("damaged")
 type page []byte
 
 func (p page) entry(i int) entry {
-	b := p[i*entryBytes : i*entryBytes+entryBytes]
-	return entry{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])}
+	return decodeEntry(p[i*entryBytes:])
 }
 
 func (p page) name(i int) uint64 { return binary.LittleEndian.Uint64(p[i*entryBytes:]) }
