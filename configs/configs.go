@@ -85,6 +85,7 @@ type Verify struct {
 	Rounds
 	Extra  bool   // look for keys that the source does not have
 	Repair bool   // copy what differs again
+	Limit  int64  // keys, after which it ends; 0: none
 	Format string // "text" or "json"
 }
 

@@ -116,10 +116,29 @@ func (s *liveSink) stream(from record.Position) error {
 		if err := s.job.applier().Begin(s.work, from, false); err != nil {
 			return err
 		}
-		s.job.applier().Distrust(s.job.saved.Distrust)
+		if err := s.distrustUntilNow(); err != nil {
+			return err
+		}
 		s.enterTail(from)
 	}
 	return s.job.opts.Source.Stream(s.ctx, from, s)
+}
+
+// distrustUntilNow has keys read again that were written to while no run
+// followed: their expiries may have passed on the target before commands came
+// that moved them.
+func (s *liveSink) distrustUntilNow() error {
+	j := s.job
+	until := j.saved.Distrust
+	if j.opts.Live.Offset != nil && j.opts.Live.Tail.Reread != nil {
+		now, err := j.opts.Live.Offset(s.ctx)
+		if err != nil {
+			return fmt.Errorf("%w: the source does not say how far its stream reaches: %w", record.ErrPatience, err)
+		}
+		until = max(until, now)
+	}
+	j.applier().Distrust(until)
+	return nil
 }
 
 // runApplier runs the job's applier beside the reading, which ends if that does.

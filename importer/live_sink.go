@@ -47,6 +47,7 @@ func (s *liveSink) Record(r *record.Record) error {
 		s.bytes += len(r.Key)
 		return nil
 	}
+	s.job.applier().Expires(r)
 	return s.sink.Record(r)
 }
 

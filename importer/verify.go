@@ -29,6 +29,25 @@ type VerifyOptions struct {
 	// only the target has; nil: those are not looked for.
 	Names  func(ctx context.Context, visit func(db int, key []byte) error) error
 	Memory int64 // for names, in bytes
+	// Limit ends the reading after so many keys, in the source's own order; 0 for
+	// none.
+	Limit int64
+}
+
+// errEnough ends the reading when the limit is reached.
+var errEnough = errors.New("enough keys were read")
+
+// limited is a sink that takes so many records.
+type limited struct {
+	*sink
+	left int64
+}
+
+func (l *limited) Record(r *record.Record) error {
+	if l.left--; l.left < 0 {
+		return errEnough
+	}
+	return l.sink.Record(r)
 }
 
 // Verification is the account of a verification, all its runs together.
@@ -79,7 +98,7 @@ func (j *Job) Verify(ctx context.Context, o VerifyOptions) (Verification, error)
 	// Of what an earlier run found, only what lies before the place where this
 	// one begins: the rest is found again.
 	c.Resume(j.saved.State.Failures)
-	if err = j.compare(ctx, c); err == nil {
+	if err = j.compare(ctx, c, o.Limit); err == nil {
 		err = j.settle(ctx, c, o)
 	}
 	err = j.finishVerify(ctx, c, err)
@@ -119,12 +138,16 @@ func (j *Job) forgetUnnamed() {
 }
 
 // compare streams the source past the target.
-func (j *Job) compare(ctx context.Context, c *verify.Comparer) error {
+func (j *Job) compare(ctx context.Context, c *verify.Comparer, limit int64) error {
 	j.enter("compare")
 	return j.carry(ctx, c, func(ctx context.Context) error {
-		err := j.opts.Source.Stream(ctx, j.tracker.Load().Safe().Position, newSink(ctx, j, c))
+		var to record.Sink = newSink(ctx, j, c)
+		if limit > 0 {
+			to = &limited{sink: newSink(ctx, j, c), left: limit}
+		}
+		err := j.opts.Source.Stream(ctx, j.tracker.Load().Safe().Position, to)
 		j.tracker.Load().Show()
-		if err != nil {
+		if err != nil && !errors.Is(err, errEnough) {
 			return err
 		}
 		return c.Drain(ctx)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strconv"
@@ -59,13 +58,11 @@ func pauseWriters(ctx context.Context, client *redis.Client, timeout time.Durati
 // comparedInPause is how many keys are compared while the writers wait.
 const comparedInPause = 100_000
 
-// compareSample compares some keys of both sides, all of them if they are few.
+// compareSample compares some keys of both sides, all of them if they are few:
+// those that SCAN gives first, which is by their hashes.
 func compareSample(ctx context.Context, c *configs.Import, out *output) error {
-	v := &configs.Verify{Common: c.Common, Resume: configs.Resume{Checkpoint: "none", Job: c.Job}, Rounds: configs.Rounds{Count: 1}}
-	client := c.Source.Endpoint.Client()
-	defer func() { _ = client.Close() }()
-	if keys, err := client.DBSize(ctx).Result(); err == nil && keys > comparedInPause && v.Choice.Sample == 0 {
-		v.Choice.Sample, v.Choice.Seed = float64(comparedInPause)/float64(keys), rand.Uint64()
+	v := &configs.Verify{
+		Common: c.Common, Resume: configs.Resume{Checkpoint: "none", Job: c.Job}, Rounds: configs.Rounds{Count: 1}, Limit: comparedInPause,
 	}
 	quiet := *out
 	quiet.log = zap.NewNop()

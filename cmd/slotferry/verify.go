@@ -99,7 +99,7 @@ func compareSides(ctx context.Context, c *configs.Verify, out *output) (importer
 			Rounds: c.Count, Pause: max(c.Pause, time.Nanosecond), Repair: c.Repair,
 			Memory: budgetShare(c.Memory), MaxValue: decodedShare(c.Memory), Report: out.difference,
 		},
-		Made:   comparer.Store,
+		Made: comparer.Store, Limit: c.Limit,
 		Memory: namesShare(c.Memory),
 	}
 	if source.live != nil {

@@ -60,12 +60,13 @@ type Applier struct {
 // refused is a command that the target would not have, or not as the source had
 // it.
 type refused struct {
-	db      int
-	raw     []byte
-	reason  string
-	serial  int64
-	addr    string
-	segment *checkpoint.Segment
+	db       int
+	raw      []byte
+	reason   string
+	expected bool // a key expired here before its commands had come
+	serial   int64
+	addr     string
+	segment  *checkpoint.Segment
 }
 
 // New returns an Applier that has not begun.
@@ -82,6 +83,9 @@ func New(o Options) *Applier {
 	a.changed = sync.NewCond(&a.mu)
 	a.tracker.Store(checkpoint.NewTracker(checkpoint.State{}))
 	a.giver.init(o.Choice)
+	if o.Reread != nil {
+		a.expiring = newExpiring(a.opts.Memory / 4)
+	}
 	return a
 }
 

@@ -53,6 +53,7 @@ func (a *Applier) apply(c *record.Command, e *effect.Effect) error {
 	if err != nil {
 		return err
 	}
+	a.noteExpiry(e)
 	switch {
 	case e.DB2 >= 0:
 		return a.across(c, e)
@@ -142,7 +143,8 @@ func (a *Applier) whole(c *record.Command, e *effect.Effect, chosen int) error {
 			again = true
 		}
 	}
-	if there == chosen && chosen > 0 {
+	doubted := a.opts.Reread != nil && c.End.Serial <= a.distrust && !e.Blind
+	if there == chosen && chosen > 0 && !doubted {
 		a.count.in.Add(1)
 		for i := range keys {
 			if keys[i].chosen && keys[i].fate == awaited {
@@ -152,7 +154,7 @@ func (a *Applier) whole(c *record.Command, e *effect.Effect, chosen int) error {
 		}
 		return nil
 	}
-	if again || a.opts.Reread != nil && (a.expiresSoon(e) || c.End.Serial <= a.distrust && !e.Blind) {
+	if again || a.opts.Reread != nil && (a.expiresSoon(e) || doubted) {
 		return a.rereadKeys(c, e)
 	}
 	if len(keys) == 0 { // a script without keys: nobody can say what it did
@@ -168,6 +170,10 @@ func (a *Applier) whole(c *record.Command, e *effect.Effect, chosen int) error {
 			return err
 		}
 	}
+	defer a.asked()
+	if err := a.ask(c, e, keys); err != nil {
+		return err
+	}
 	return a.enqueue(c, keys)
 }
 
@@ -178,7 +184,7 @@ func (a *Applier) rereadKeys(c *record.Command, e *effect.Effect) error {
 	for i := range keys {
 		k := &keys[i]
 		switch {
-		case !k.chosen || k.fate == in || k.fate == ahead:
+		case !k.chosen || k.fate == ahead || k.fate == in && c.End.Serial > a.distrust:
 		case a.opts.Reread == nil:
 			seg := a.tracker.Load().Current()
 			seg.Add()

@@ -55,6 +55,9 @@ type giver struct {
 	since     time.Time          // of the first of these
 	holding   []*checkpoint.Segment
 	distrust  int64
+	expiring  expiring
+	question  []byte
+	asking    bool          // group is that of a question and its command
 	databases map[int]error // what Options.Database said
 }
 

@@ -11,19 +11,20 @@ const (
 // entry is one command of the source on its way, or a part of one: what goes
 // over the wire, and its place in the queue of its slot.
 type entry struct {
-	next    *entry
-	page    *page
-	segment *checkpoint.Segment // nil: of no command
-	serial  int64               // 0: does not bring the slot forward
-	from    uint32              // what is sent: page.memory[from:to]
-	to      uint32
-	until   uint32 // page.memory[to:until] is the command with the source's own names, if those differ
-	words   uint16 // commands that are sent
-	slot    uint16
-	db      int32
-	joined  bool // goes in one block with the next
-	lives   bool // an answer of 0 means that its key is missing
-	refusal *refusal
+	next     *entry
+	page     *page
+	segment  *checkpoint.Segment // nil: of no command
+	serial   int64               // 0: does not bring the slot forward
+	from     uint32              // what is sent: page.memory[from:to]
+	to       uint32
+	until    uint32 // page.memory[to:until] is the command with the source's own names, if those differ
+	words    uint16 // commands that are sent
+	slot     uint16
+	db       int32
+	joined   bool // goes in one block with the next
+	lives    bool // an answer of 0 means that its key is missing
+	question bool // it only asks whether keys are there, in front of the command that source returns
+	refusal  *refusal
 }
 
 // refusal is why the target will not have a command, and what is sent instead:

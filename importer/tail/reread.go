@@ -246,6 +246,9 @@ func (a *Applier) copyAgain(batch []*wanted) error {
 			if w.gone = r.Fate == record.Gone || r.Fate == record.Copy && r.ExpireAt != 0 && r.ExpireAt <= now; w.gone {
 				return nil
 			}
+			if r.ExpireAt != 0 {
+				a.expiring.add([]byte(w.name))
+			}
 			seg := a.tracker.Load().Current()
 			seg.Add()
 			return a.opts.Cluster.Send(a.ctx, r, []byte(w.name), w.slot, seg)
@@ -287,7 +290,9 @@ func (a *Applier) tend() error {
 		if a.effects.Of(words, a.now, &a.effect) != nil {
 			words, a.effect.Keys = nil, nil
 		}
-		a.log.Warn("the target did not take a command as the source did", zap.String("node", r.addr), zap.String("command", a.effect.Name), zap.String("reason", r.reason), zap.Bool("read_again", a.opts.Reread != nil))
+		if !r.expected || a.opts.Reread == nil {
+			a.log.Warn("the target did not take a command as the source did", zap.String("node", r.addr), zap.String("command", a.effect.Name), zap.String("reason", r.reason), zap.Bool("read_again", a.opts.Reread != nil))
+		}
 		if a.opts.Reread == nil || len(a.effect.Keys) == 0 {
 			var key []byte
 			if len(a.effect.Keys) > 0 {

@@ -95,6 +95,9 @@ func (a *Applier) applied(f *flight) error {
 			wrongs = wrongs[1:]
 		}
 		at += words
+		if f.unheard && e.lives {
+			reason = "whether its key was there is not known"
+		}
 		if e.refusal != nil {
 			reason = e.refusal.reason
 		}
@@ -124,11 +127,15 @@ func (a *Applier) answered(e *entry, wrong string) {
 	switch {
 	case e.segment == nil:
 	case wrong == "":
-		a.count.applied.Add(1)
+		if !e.question {
+			a.count.applied.Add(1)
+		}
 		e.segment.Done(checkpoint.Written, 1, 0, 0)
 	default:
-		a.count.refused.Add(1)
-		a.refused = append(a.refused, refused{db: int(e.db), raw: append([]byte(nil), e.source()...), reason: wrong, segment: e.segment, serial: e.serial, addr: a.slots[e.slot].pipe.addr})
+		if !e.question {
+			a.count.refused.Add(1)
+		}
+		a.refused = append(a.refused, refused{expected: e.lives, db: int(e.db), raw: append([]byte(nil), e.source()...), reason: wrong, segment: e.segment, serial: e.serial, addr: a.slots[e.slot].pipe.addr})
 		a.troubled.Store(true)
 	}
 	a.releasePage(e.page)
@@ -204,7 +211,7 @@ func (p *pipe) seen(f *flight) error {
 	if d := s.doubt; d != nil {
 		s.doubt = nil
 		if m.blocks == d.blocks && m.blocks > 0 {
-			d.wrong = nil // what its commands answered is lost
+			d.wrong, d.unheard = nil, true
 			if err := a.applied(d); err != nil {
 				return err
 			}

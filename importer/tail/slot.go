@@ -62,6 +62,7 @@ type flight struct {
 	reason  string // why not
 	at      int    // the command that was refused; -1: the whole
 	wrong   []wrong
+	unheard bool // it was applied, but its answers are lost
 	seen    mark // by a look
 }
 
