@@ -125,9 +125,7 @@ func (b *bench) churn(ctx context.Context, src *source, seed uint64) *churner {
 	c := &churner{client: redis.NewClient(o), begun: time.Now(), ended: make(chan error, 1)}
 	ctx, c.stop = context.WithCancel(ctx)
 	go func() {
-		// A key that expires within a second may do so in the target before the
-		// command comes that prolongs its life.
-		_, err := dataset.Churn(ctx, c.client, dataset.ChurnOptions{Seed: seed, Rate: churnRate, Prefix: churnPrefix, NoShort: true}, &c.done)
+		_, err := dataset.Churn(ctx, c.client, dataset.ChurnOptions{Seed: seed, Rate: churnRate, Prefix: churnPrefix}, &c.done)
 		if ctx.Err() != nil { // it was cut off
 			err = nil
 		} else if err == nil {
