@@ -181,8 +181,8 @@ func (m *Mirror) remember(e importer.MirrorEnd) error {
 // rewrite makes a new table of the present one and a journal, and then removes
 // the journal, whose Base tells that it has had its time.
 func (m *Mirror) rewrite(journal *os.File, doom fates) error {
-	merge := &merger{now: now(), doom: doom, odd: &oddities{names: map[uint64]odd{}}}
-	merge.odd.now = merge.now
+	merge := &merger{now: now(), doom: doom}
+	merge.odd = newOddities(m.opts.Memory, merge.now)
 	if m.arrivals != nil {
 		merge.seen = m.seen
 	}

@@ -44,12 +44,13 @@ type Mirror struct {
 	folder *folder
 	run    importer.MirrorRun
 
-	table    *table // nil: nothing is remembered
-	trail    *trail // of the table; nil: there is none
-	arrivals *arrivals
-	strayed  *filter // names that were written, though the trail still has them
-	seen     keySet  // of the table's keys: the source has them; with a trail, those that it has not led to
-	sent     keySet  // of the table's keys: written in this run
+	table    *table    // nil: nothing is remembered
+	trail    *trail    // of the table; nil: there is none
+	arrivals *arrivals // recorded; nil: they are not
+	probed   bool      // known whether to record
+	strayed  *filter   // names that were written, though the trail still has them
+	seen     keySet    // of the table's keys: the source has them; with a trail, those that it has not led to
+	sent     keySet    // of the table's keys: written in this run
 	journal  *journal
 	distrust bool // nothing that is remembered counts as unchanged
 	strays   bool

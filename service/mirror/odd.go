@@ -12,7 +12,7 @@ import (
 
 // mostOdd is how many names with another entry than an old trail has for them
 // are held in memory. Where there are more, the next run lays a trail.
-const mostOdd = 1 << 17
+func mostOdd(memory int64) int64 { return min(1<<17, max(256, memory/512)) }
 
 // odd is what has become of a name.
 type odd struct {
@@ -25,15 +25,20 @@ type odd struct {
 // comes from.
 type oddities struct {
 	names map[uint64]odd
-	over  bool  // there are more than can be held
+	most  int64
+	over  bool  // there are more
 	now   int64 // Unix milliseconds
+}
+
+func newOddities(memory, now int64) *oddities {
+	return &oddities{names: map[uint64]odd{}, most: mostOdd(memory), now: now}
 }
 
 func (o *oddities) note(x odd) {
 	if o == nil {
 		return
 	}
-	if len(o.names) >= mostOdd {
+	if int64(len(o.names)) >= o.most {
 		o.over = true
 		return
 	}
@@ -124,7 +129,7 @@ var errNoTrail = errors.New("there is no trail")
 
 func (m *Mirror) tryLay(h head, digest uint64, o *oddities) (err error) {
 	switch {
-	case o == nil, m.trail == nil && m.arrivals == nil, m.trail != nil && (o.over || m.trail.drifted() || len(m.trail.fresh) > mostOdd):
+	case o == nil, m.trail == nil && m.arrivals == nil, m.trail != nil && (o.over || m.trail.drifted() || m.trail.over):
 		return errNoTrail
 	}
 	f, err := m.folder.create(newTrailName)

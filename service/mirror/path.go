@@ -39,14 +39,21 @@ func (m *Mirror) arrive(e entry) {
 	}
 }
 
-// probe decides, after some keys, between the trail and recording a new one.
+// probe decides, after some keys, whether the trail leads anywhere, and whether
+// to go on recording a new one: where much changes the old one is of use in this
+// run only.
 func (m *Mirror) probe() error {
 	t := m.trail
-	switch {
-	case t.hits+t.misses < probes*windowPieces*t.length():
+	known := t.hits + t.misses
+	if m.probed || known < probes*windowPieces*t.length() {
 		return nil
+	}
+	m.probed = true
+	switch {
 	case t.misses > t.hits:
 		return m.giveUp(nil)
+	case m.journal != nil && m.journal.count > t.most/2*known/t.keys:
+		return nil
 	}
 	return m.stopRecording()
 }
@@ -97,8 +104,10 @@ func (m *Mirror) settle() error {
 	if m.trail == nil {
 		return nil
 	}
-	if err := m.stopRecording(); err != nil {
-		return err
+	if !m.probed {
+		if err := m.stopRecording(); err != nil {
+			return err
+		}
 	}
 	seen := newKeySet(m.table.head.Keys)
 	for i := range seen {
@@ -118,7 +127,12 @@ func (m *Mirror) settle() error {
 		return m.giveUp(err)
 	}
 	m.seen = seen
-	return nil
+	if m.arrivals == nil {
+		return nil
+	}
+	t := m.trail
+	m.trail = nil
+	return t.close()
 }
 
 // layAgain sees to the trail of a table that stays.
@@ -134,7 +148,7 @@ func (m *Mirror) layAgain() error {
 		}
 		return err
 	}
-	o := &oddities{names: map[uint64]odd{}}
+	o := newOddities(m.opts.Memory, 0)
 	var digest uint64
 	for n := range m.table.fences {
 		p, err := m.table.page(n)

@@ -247,12 +247,12 @@ func nextName(block []byte) (name, rest []byte, err error) {
 func (t *table) each(want func(n, count int) bool, visit func(at int64, e entry, name []byte) error) error {
 	var buf []byte
 	for n := range t.fences {
+		if !want(n, t.countOf(n)) {
+			continue
+		}
 		p, err := t.page(n)
 		if err != nil {
 			return err
-		}
-		if !want(n, p.count()) {
-			continue
 		}
 		if buf, err = t.blockOf(p, buf); err != nil {
 			return err

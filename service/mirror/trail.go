@@ -42,6 +42,8 @@ type trail struct {
 	hits, misses int64
 	astray       int // misses since the last hit
 	fresh        []newcomer
+	most         int64
+	over         bool // there were more than that
 }
 
 // newcomer is a name that the table has not, and where on the trail it came by.
@@ -81,7 +83,7 @@ func newTrail(file *os.File, h head, memory int64) (*trail, error) {
 		return nil, err
 	}
 	t := &trail{
-		file: file, id: trailID(h.ID), keys: h.Keys, walked: newKeySet(h.Keys), newest: -1,
+		file: file, id: trailID(h.ID), keys: h.Keys, walked: newKeySet(h.Keys), newest: -1, most: mostOdd(memory),
 		step: int(min(mostStep, max(1, memory/(512*pageBytes)))),
 	}
 	t.buf = make([]byte, t.step*pageBytes)
@@ -214,10 +216,11 @@ func (t *trail) miss() error {
 
 // meet notes a name that the table has not.
 func (t *trail) meet(name uint64) {
-	if len(t.fresh) <= mostOdd {
-		place, _ := t.place(t.at)
-		t.fresh = append(t.fresh, newcomer{place, name})
+	if t.over = int64(len(t.fresh)) >= t.most; t.over {
+		return
 	}
+	place, _ := t.place(t.at)
+	t.fresh = append(t.fresh, newcomer{place, name})
 }
 
 // drifted tells that the order is not the source's any more.

@@ -92,6 +92,11 @@ func TestOrders(t *testing.T) {
 				w.source[fmt.Sprintf("key:%d", i*43)] = held{value: "o"}
 			}
 		}},
+		{"many are other", func([]string) {}, 0, func(w *world) {
+			for i := range 1000 {
+				w.source[fmt.Sprintf("key:%d", i*5)] = held{value: "o"}
+			}
+		}},
 		{"some are elsewhere", func(n []string) {
 			for range 30 {
 				a, b := r.IntN(len(n)), r.IntN(len(n))
