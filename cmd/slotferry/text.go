@@ -259,8 +259,10 @@ func next(c *configs.Import, s importer.Summary, err error) string {
 		return "Run the same command again: it goes on from here while the source still has what comes next\n(repl-backlog-size), and else with another full copy. Nothing is lost or written twice."
 	case s.Status == importer.Interrupted:
 		return "Run the same command again: it goes on from here, and nothing is lost or written twice."
+	case errors.Is(err, importer.ErrFailedKeys) && s.Tail != nil && s.Tail.Failed > 0:
+		return fmt.Sprintf("%s could not be followed, some of which are listed. Remove the cause, then copy everything again:\nthe same command with --restart --on-exists replace.", keys(s.Tail.Failed))
 	case errors.Is(err, importer.ErrFailedKeys):
-		return fmt.Sprintf("All other keys are in their masters. %s failed, as listed. Remove the cause, then copy them again:\nthe same command with --on-exists replace and an --include for each of them.", keys(max(s.Failed, int64(len(s.Failures)))))
+		return fmt.Sprintf("All other keys are in their masters. %s failed, as listed. Remove the cause, then copy them again:\nthe same command with --on-exists replace and an --include for each of them.", keys(s.Failed))
 	case c.Checkpoint == "none":
 		return "What was written before stays written. Remove the cause; the next run begins anew and needs --on-exists replace."
 	}
