@@ -63,7 +63,7 @@ type refused struct {
 	db       int
 	raw      []byte
 	reason   string
-	expected bool // a key expired here before its commands had come
+	expected bool // a key expired here before its commands had come, or nobody knows what was answered
 	serial   int64
 	addr     string
 	segment  *checkpoint.Segment

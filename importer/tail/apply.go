@@ -152,7 +152,7 @@ func (a *Applier) whole(c *record.Command, e *effect.Effect, chosen int) error {
 				break
 			}
 		}
-		return nil
+		return a.checkIn(c, e, keys)
 	}
 	if again || a.opts.Reread != nil && (a.expiresSoon(e) || doubted) {
 		return a.rereadKeys(c, e)

@@ -46,6 +46,7 @@ func (a *Applier) appendNote(dst, name []byte, db int, key []byte, value string)
 // later.
 func (a *Applier) Begin(ctx context.Context, from record.Position, fresh bool) error {
 	a.ctx, a.era, a.end, a.from = ctx, from.Era, from, from.Serial
+	a.expiring.all = !fresh // another run knew which keys may expire
 	a.tracker.Store(checkpoint.NewTracker(checkpoint.State{Position: from}))
 	if strings.ContainsAny(a.era, " \r\n") || len(a.era) > 128 {
 		return fmt.Errorf("%w: the era %q can't be part of a mark", ErrResync, a.era)

@@ -102,13 +102,18 @@ func (a *Applier) want(db int, key []byte) error {
 
 // unstale keeps the field of a key in its mark, which is to say something else now.
 func (a *Applier) unstale(w *wanted) {
-	field := string(appendField(nil, w.db, w.key))
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	old := a.stale[w.slot]
+	a.unstaleLocked(w.slot, w.db, w.key)
+}
+
+// unstaleLocked is unstale for a caller that holds mu.
+func (a *Applier) unstaleLocked(slot uint16, db int, key []byte) {
+	field := string(appendField(nil, db, key))
+	old := a.stale[slot]
 	for i := range old {
 		if old[i].field == field {
-			a.stale[w.slot] = append(append([]stale(nil), old[:i]...), old[i+1:]...)
+			a.stale[slot] = append(append([]stale(nil), old[:i]...), old[i+1:]...)
 			return
 		}
 	}
@@ -324,5 +329,6 @@ func (a *Applier) refuse(e *entry, reason string) {
 	for _, at := range what {
 		e.refusal.wire = a.appendNote(e.refusal.wire, mark, int(e.db), words[at], unread)
 		e.refusal.words++
+		a.unstaleLocked(e.slot, int(e.db), words[at]) // or the same block would remove the field
 	}
 }

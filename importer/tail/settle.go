@@ -95,8 +95,12 @@ func (a *Applier) applied(f *flight) error {
 			wrongs = wrongs[1:]
 		}
 		at += words
-		if f.unheard && e.lives {
+		switch {
+		case !f.unheard:
+		case e.lives:
 			reason = "whether its key was there is not known"
+		case a.isFrail(e):
+			reason = unheardOf
 		}
 		if e.refusal != nil {
 			reason = e.refusal.reason
@@ -132,10 +136,11 @@ func (a *Applier) answered(e *entry, wrong string) {
 		}
 		e.segment.Done(checkpoint.Written, 1, 0, 0)
 	default:
-		if !e.question {
+		expected := e.lives || wrong == unheardOf
+		if !e.question && wrong != unheardOf {
 			a.count.refused.Add(1)
 		}
-		a.refused = append(a.refused, refused{expected: e.lives, db: int(e.db), raw: append([]byte(nil), e.source()...), reason: wrong, segment: e.segment, serial: e.serial, addr: a.slots[e.slot].pipe.addr})
+		a.refused = append(a.refused, refused{expected: expected, db: int(e.db), raw: append([]byte(nil), e.source()...), reason: wrong, segment: e.segment, serial: e.serial, addr: a.slots[e.slot].pipe.addr})
 		a.troubled.Store(true)
 	}
 	a.releasePage(e.page)

@@ -23,6 +23,7 @@ func TestApply(t *testing.T) {
 		{"no live source", withoutSource},
 		{"flushes", flushes},
 		{"commands that the target refuses", refusedCommands},
+		{"answers lost in a crash", answersLost},
 		{"keys for later", laterKeys},
 		{"expiries", expiries},
 		{"relative expiries", relative},

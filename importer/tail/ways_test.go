@@ -153,6 +153,36 @@ func refusedCommands(t *testing.T, r *rig) {
 	u.finish(t)
 }
 
+// answersLost crashes an Applier between the answer that a command was refused and
+// the reading of its key: the next one finds the command in, by its mark.
+func answersLost(t *testing.T, r *rig) {
+	from := r.clean(t, "answers")
+	u := r.begin(t, r.options(t), from, true)
+	ctx := t.Context()
+	// A key of another type stands for options that the target does not know.
+	if err := r.nodes.Client().RPush(ctx, "float", "not a number").Err(); err != nil {
+		t.Fatal(err)
+	}
+	r.do(t, "INCR", "float")
+	if err := u.give(r.reach(t)); err != nil {
+		t.Fatal(err)
+	}
+	u.publish()
+	eventually(t, "the last answer", func() bool {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		return u.unanswered == 0
+	})
+	u.crash()
+	u = r.begin(t, r.options(t), from, false)
+	u.follow(t)
+	r.equal(t)
+	if n := u.Counts(); n.In != 1 || n.Reread != 1 || n.Failed > 0 {
+		t.Errorf("%+v", n)
+	}
+	u.finish(t)
+}
+
 // laterKeys have to be read again whatever their commands were.
 func laterKeys(t *testing.T, r *rig) {
 	from := r.clean(t, "later")
