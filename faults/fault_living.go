@@ -143,7 +143,7 @@ var livingFaults = []*fault{
 	},
 	{
 		name: "live-master-full", about: "a master has more than its maxmemory and evicts nothing; a while later it gets more",
-		sources: livingKinds, strike: fillUp, met: func(t *trial) bool { return t.retries.Paused > 0 || t.logged("OOM") },
+		sources: livingKinds, strike: fillUp, met: func(t *trial) bool { return t.full },
 	},
 	{
 		name: "live-spool", about: "a master stands still while more is written than the spool may hold",

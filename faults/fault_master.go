@@ -324,5 +324,9 @@ func fillUp(ctx context.Context, t *trial) error {
 	if err := pause(ctx, t.between(3*time.Second, 5*time.Second)); err != nil {
 		return err
 	}
+	if info, err = m.Client().Info(ctx, "errorstats").Result(); err != nil {
+		return err
+	}
+	t.full = field(info, "errorstat_OOM") != ""
 	return configure(ctx, "maxmemory", "0", m)
 }

@@ -44,6 +44,7 @@ type trial struct {
 	cut        *cutter // of the network faults
 	keys       int     // in the source
 	lossy      int64   // keys that a failover threw away, or bytes of their changes
+	full       bool    // a master has refused writes for want of memory
 	sourceAddr string  // where the tool finds it
 	writer     *writer // to a source that does not stand still
 }

@@ -169,7 +169,7 @@ func (m *matrix) verdict() error {
 	if n > 0 {
 		return fmt.Errorf("%d problems, see above", n)
 	}
-	say("%d pairs, each by file and by SCAN, are as they should be; %s", len(m.pairs), time.Since(m.begun).Round(time.Second))
+	say("%d pairs, each by file, by SCAN and by sync, are as they should be; %s", len(m.pairs), time.Since(m.begun).Round(time.Second))
 	return nil
 }
 

@@ -21,6 +21,9 @@ type pair struct {
 	accounts map[string]account
 	problems []string // what must not be
 	rebuilds bool     // the tool makes values by commands
+
+	refusedBySCAN map[string]bool // keys
+	followed      tailCounts      // by --via sync
 }
 
 // cell is what became of the keys of one kind.
@@ -54,6 +57,9 @@ func (m *matrix) try(ctx context.Context, s *source, t *target) (*pair, error) {
 		if err := m.carry(ctx, p, s, t, via); err != nil {
 			return p, fmt.Errorf("%s → %s by %s: %w", s.title, t.title, via, err)
 		}
+	}
+	if err := m.follow(ctx, p, s, t); err != nil {
+		return p, fmt.Errorf("%s → %s by %s: %w", s.title, t.title, viaSync, err)
 	}
 	return p, nil
 }
@@ -92,6 +98,12 @@ func (m *matrix) carry(ctx context.Context, p *pair, s *source, t *target, via s
 		}
 	}
 	p.accounts[via] = said.account
+	if via == viaScan {
+		p.refusedBySCAN = map[string]bool{}
+		for name := range said.refused {
+			p.refusedBySCAN[name] = true
+		}
+	}
 	p.rebuilds = said.account.Retries.Rebuilt != nil
 	p.checkKeys(s, via, said, seen, there)
 	p.checkAccount(s, via, said, seen, there)
@@ -105,8 +117,8 @@ func (m *matrix) run(ctx context.Context, p *pair, s *source, t *target, via str
 	if via == viaScan {
 		from = s.server.URL()
 	}
-	said, err := carry(ctx, m.tool, from, t.cluster.Seeds())
-	var more []string
+	more := []string{"--checkpoint", "none"}
+	said, err := carry(ctx, m.tool, from, t.cluster.Seeds(), more...)
 	if err == nil && len(said.blockers) == 1 && said.blockers[0].Code == "functions" {
 		// A target without functions is refused before the first write, unless
 		// they may be left out.
@@ -217,8 +229,11 @@ func (p *pair) compare(via, name string, want, got value, how way) {
 func (p *pair) expiryTolerance(via string) int64 {
 	const remaining = 500
 	tolerance := int64(0)
-	if via == viaScan && !p.from.expireTime {
+	if via != viaFile && !p.from.expireTime {
 		tolerance += remaining
+	}
+	if via == viaSync && !p.from.expireTime { // it replicates how long a key has still to live
+		tolerance += lateTTL
 	}
 	if !p.to.expireTime {
 		tolerance += remaining

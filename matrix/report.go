@@ -48,8 +48,8 @@ func (m *matrix) markdown(commit string) string {
 	fmt.Fprintf(&b, `# Which values go from where to where
 
 This page is written by `+"`make matrix`"+`, which imports from every one of these servers into a cluster of every
-other one, from the RDB file that it saved and from the live server (SCAN), and compares each key: type, value
-and expiry. Last made on %s from commit %s.
+other one, from the RDB file that it saved, from the server (SCAN), and as its replica (`+"`--via sync`"+`) while it is
+written to, and compares each key: type, value and expiry. Last made on %s from commit %s.
 
 `, m.begun.UTC().Format("2 January 2006"), commit)
 	m.writeLegend(&b)
@@ -72,6 +72,7 @@ func (m *matrix) writeLegend(b *strings.Builder) {
 | loaded | function libraries, on every master |
 | refused (1) | not at all: the import names the key and the reason, which stands below the table, and exits with 1; ` + "`--on-unsupported skip`" + ` goes on without it |
 | – | the source has no such values |
+| followed | ` + "`--via sync`" + `, while the source was written to: commands that followed the full copy / keys that were read again for them / commands that the target did not know or take, so that these were among the reasons |
 
 `)
 	if !m.rebuilds() {
@@ -113,7 +114,7 @@ func (m *matrix) writeTarget(b *strings.Builder, to *version) {
 	for _, k := range kinds {
 		fmt.Fprintf(b, " %s |", k.title)
 	}
-	b.WriteString(" functions |\n|---|" + strings.Repeat("---|", len(kinds)+1) + "\n")
+	b.WriteString(" functions | followed |\n|---|" + strings.Repeat("---|", len(kinds)+2) + "\n")
 	var reasons []string
 	for _, p := range m.pairs {
 		if p.to != to {
@@ -123,7 +124,7 @@ func (m *matrix) writeTarget(b *strings.Builder, to *version) {
 		for _, k := range kinds {
 			fmt.Fprintf(b, " %s |", p.text(k.name, &reasons))
 		}
-		fmt.Fprintf(b, " %s |\n", p.text(functionsKind, &reasons))
+		fmt.Fprintf(b, " %s | %s |\n", p.text(functionsKind, &reasons), p.followed.text())
 	}
 	b.WriteByte('\n')
 	for i, r := range reasons {
@@ -212,11 +213,18 @@ func (m *matrix) writeAgain(b *strings.Builder) {
 In %d imports %d keys were read and %d written. Unless this page has a part "What is wrong", each key that was written
 was there with the same type, value and expiry, each that was not was named, and read = written + skipped + expired +
 filtered + failed held for each import. What a rebuilt value is said to lose is left out of the comparison.
-How a value came over is what the masters saw (MONITOR), not what the import said. Three things can't be told:
+How a value came over is what the masters saw (MONITOR), not what the import said.
+
+By `+"`--via sync`"+` a writer changed keys of all types (but vector sets and fields with an expiry) before the full copy,
+meanwhile and afterwards, with commands that only newer servers know among them. The first run followed and was ended by SIGTERM when the writer had
+stopped, the second came to its end by `+"`--once`"+`. Then all keys were compared. What SCAN refuses was refused, and was left out
+(`+"`--on-unsupported skip`"+`). Four things can't be told:
 
 - Redis 6.0 doesn't say when a key expires, only how long it has still to live. Expiries are checked to the millisecond,
-  but only to half a second in a target of 6.0 or by SCAN from a source of 6.0, and to a second with both.
+  but only to half a second in a target of 6.0 or by SCAN from a source of 6.0, and to a second with both. Commands of
+  a source of 6.0 say how long a key has still to live, which may be %d ms old when they are read.
 - What only one of both servers keeps of a stream is not compared, such as the highest deleted ID.
+- A consumer that was never given an entry may be missing after `+"`--via sync`"+`: servers don't replicate it.
 - Of a vector set, the members and their vectors are compared, not the graph that connects them.
 
 ## To make it again
@@ -225,7 +233,7 @@ How a value came over is what the masters saw (MONITOR), not what the import sai
 
 It fetches the servers (Debian's packages, amd64) into the user's cache folder, or that named by
 `+"`SLOTFERRY_SERVERS`"+`, installs nothing, and takes %s. A part of it: `+"`go run ./matrix --sources redis-7.0 --targets valkey-9.1 --out FILE`"+`.
-`, runs, read, written, about(time.Since(m.begun)))
+`, runs, read, written, lateTTL, about(time.Since(m.begun)))
 }
 
 // about is a duration as a person says it.

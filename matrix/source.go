@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -63,7 +65,12 @@ func startSource(ctx context.Context, dir string, v *version) (_ *source, err er
 	if err != nil {
 		return nil, err
 	}
-	if s.file, err = s.server.Save(ctx); err != nil { // before a look at the expired key removes it
+	saved, err := s.server.Save(ctx) // before a look at the expired key removes it
+	if err != nil {
+		return nil, err
+	}
+	s.file = filepath.Join(dir, v.name+".rdb") // or a full copy for a replica would replace it
+	if err := os.Rename(saved, s.file); err != nil {
 		return nil, err
 	}
 	names, err := c.Keys(ctx, "*").Result()
@@ -162,8 +169,11 @@ func (v value) difference(got value, how way) (text string, lost []string, err e
 	if err != nil {
 		return "", nil, fmt.Errorf("in the target: %w", err)
 	}
-	if how == rebuilt && a.Stream != nil && b.Stream != nil {
+	if (how == rebuilt || how == followed) && a.Stream != nil && b.Stream != nil {
 		lost = losses(a.Stream, b.Stream)
+	}
+	if how == followed && a.Stream != nil && b.Stream != nil {
+		forgetIdle(a.Stream, b.Stream)
 	}
 	return decode.Difference(a, b), lost, nil
 }

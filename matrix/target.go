@@ -157,8 +157,8 @@ func (t *target) contents(ctx context.Context) (found, error) {
 var pttl = redis.NewScript(`local t = redis.call('TIME') return {redis.call('PTTL', KEYS[1]), t[1], t[2]}`)
 
 // expiry is when a key expires, in Unix milliseconds, 0 for never.
-func (t *target) expiry(ctx context.Context, c *redis.Client, name string) (int64, error) {
-	if t.expireTime {
+func (v *version) expiry(ctx context.Context, c *redis.Client, name string) (int64, error) {
+	if v.expireTime {
 		at, err := c.Do(ctx, "PEXPIRETIME", name).Int64()
 		return max(0, at), err
 	}

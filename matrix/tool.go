@@ -6,10 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -48,6 +46,7 @@ type account struct {
 		Restamped int64
 		Rebuilt   *int64 // nil: this build does not rebuild
 	}
+	Tail  tailCounts
 	Error string
 }
 
@@ -61,16 +60,7 @@ type blocker struct{ Code, Message string }
 func carry(ctx context.Context, tool, from string, to []string, more ...string) (told, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, toolLimit, fmt.Errorf("an import was not done after %s", toolLimit))
 	defer cancel()
-	cmd := exec.CommandContext(ctx, tool, "import", "--source", from, "--target", "redis://"+strings.Join(to, ","),
-		"--output", "json", "--checkpoint", "none", "--retry-for", "20s", "--exclude", leftOut)
-	cmd.Args = append(cmd.Args, more...)
-	for _, v := range os.Environ() { // the tool's own variables would change what is tried
-		if !strings.HasPrefix(v, "SLOTFERRY_") {
-			cmd.Env = append(cmd.Env, v)
-		}
-	}
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = toolWait
+	cmd := command(ctx, tool, from, to, more...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

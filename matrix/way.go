@@ -4,11 +4,12 @@ package main
 type way string
 
 const (
-	bytesWay way = "bytes"   // its DUMP payload is taken as it comes
-	stampWay way = "stamp"   // the same bytes under an older RDB version, after that
-	rebuilt  way = "rebuilt" // by commands
-	refused  way = "refused" // named, and why
-	lost     way = "LOST"    // not there, and not named
+	bytesWay way = "bytes"    // its DUMP payload is taken as it comes
+	stampWay way = "stamp"    // the same bytes under an older RDB version, after that
+	rebuilt  way = "rebuilt"  // by commands
+	followed way = "followed" // by the commands that changed it, or read again
+	refused  way = "refused"  // named, and why
+	lost     way = "LOST"     // not there, and not named
 	fatal    way = "STOPS THE IMPORT"
 	undone   way = "NOT FINISHED"
 )
