@@ -110,12 +110,17 @@ func (r importRunner) begin(out *output) (run *serviceRun, err error) {
 	return run, nil
 }
 
-// forget lets the mirror not rely on what was found different.
+// forget lets the mirror not rely on what was found different, and know of what
+// was repaired: a key may be new since the mirror read the source.
 func (r *serviceRun) forget(d verify.Difference) {
 	if r.mirror == nil {
 		return
 	}
-	if err := r.mirror.Forget(d.Name); err != nil {
+	tell := r.mirror.Wrote
+	if d.Kind == verify.Extra {
+		tell = r.mirror.Forget
+	}
+	if err := tell(d.Name); err != nil {
 		r.log.Warn("what the mirror remembers of a key that was repaired could not be removed", zap.Error(err))
 	}
 }

@@ -269,8 +269,25 @@ func (m *Mirror) build(s *sorter, merge *merger) (h head, err error) {
 	return h, err
 }
 
-// Forget says that a name may hold another value than was mirrored there: a
-// verification has repaired it. It is for after Finish.
+// Wrote says that a verification has written a name, or may have: it holds any
+// value, and is to be removed when the source no longer has it, even if it was
+// not mirrored before. It is for after Finish.
+func (m *Mirror) Wrote(name []byte) error {
+	if len(name) > maxName {
+		return nil // as Seen
+	}
+	var known entry
+	if m.table != nil {
+		var err error
+		if _, known, _, err = m.table.find(hashName(name)); err != nil {
+			return err
+		}
+	}
+	return m.note(change{kind: put, mark: known.mark | unknown, name: name})
+}
+
+// Forget says that a name may hold another value than was mirrored there, or
+// none: a verification found it to be extra. It is for after Finish.
 func (m *Mirror) Forget(name []byte) error {
 	if m.table == nil {
 		return nil
