@@ -64,14 +64,17 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return fmt.Errorf("making a folder: %w", err)
 	}
-	defer func() {
-		if err == nil || ctx.Err() != nil {
-			err = errors.Join(err, os.RemoveAll(dir))
-			return
-		}
-		err = fmt.Errorf("%w\nkept in %s", err, dir)
-	}()
 	s := &soak{options: o, dir: dir, begun: time.Now()}
+	defer func() {
+		switch {
+		case err != nil && ctx.Err() == nil:
+			err = fmt.Errorf("%w\nkept in %s", err, dir)
+		case o.keep:
+			s.say("kept in %s", dir)
+		default:
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
 	s.say("seed %d, %s: building slotferry, starting servers", o.seed, o.lasts)
 	if err := s.start(ctx); err != nil {
 		return errors.Join(err, s.stop())

@@ -13,6 +13,7 @@ import (
 type options struct {
 	minutes  float64
 	short    bool
+	keep     bool
 	seed     uint64
 	out, dir string
 
@@ -35,6 +36,7 @@ func parse(args []string, usage io.Writer) (options, error) {
 	f.BoolVar(&o.short, "short", false, "a few seconds and three faults; growth is not judged")
 	f.Uint64Var(&o.seed, "seed", 0, "the `number` that decides which faults are made, and when (default: drawn, and printed)")
 	f.StringVar(&o.out, "out", "", "`file` for the table, beside standard output")
+	f.BoolVar(&o.keep, "keep", false, "leave the service's folder, with its logs, where it is")
 	f.StringVar(&o.dir, "dir", "", "parent `folder` of temporary data (default the system's)")
 	if err := f.Parse(args); err != nil {
 		return o, err

@@ -43,8 +43,8 @@ func (r report) markdown() string {
 	table(&b, "| job | commands written to the source | runs | "+strings.Join(names(statuses), " | ")+" | keys compared | differences |\n|---|--:|--:|"+strings.Repeat("--:|", len(statuses))+"--:|--:|\n",
 		[][]string{r.job(mirrorJob), r.job(followJob)})
 	fmt.Fprintf(&b, "\nOf an interrupted run the process was killed, or it was told to pause; a blocked one met a fault before its first key.\n"+
-		"After the mirror's last plain run %d keys differed. Its last run, with `check_target`, put %d right.\n",
-		problems(r.soak.unrepaired), r.soak.repaired)
+		"After the mirror's last plain run %d keys differed; then came one with `check_target`.\n", problems(r.soak.unrepaired))
+	fmt.Fprintf(&b, "Of %d faults %d were made during a run of the mirror, all others during that of the live job alone.\n", len(r.soak.faults), r.met())
 	b.WriteString("\n## Faults\n\n")
 	table(&b, "| fault | times | until all was well, s (median) | |\n|---|--:|--:|---|\n", r.faults())
 	b.WriteString("\n## Growth\n\n")
@@ -74,6 +74,22 @@ func (r report) outcome() string {
 		return fmt.Sprintf("%d failures", n)
 	}
 	return "nothing is wrong"
+}
+
+// met is how many faults met a run of the mirror.
+func (r report) met() (n int) {
+	for _, f := range r.soak.faults {
+		if slices.ContainsFunc(r.soak.runs, func(run service.Run) bool {
+			ended := run.Ended
+			if ended.IsZero() { // with the fault
+				ended = f.ended
+			}
+			return run.Job == mirrorJob && run.Started.Before(f.ended) && ended.After(f.begun)
+		}) {
+			n++
+		}
+	}
+	return n
 }
 
 func (r report) job(name string) []string {

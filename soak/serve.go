@@ -28,7 +28,7 @@ const (
 type settings struct {
 	cron        string
 	checkTarget bool
-	hasty       bool // comparisons of a source that is written to end soon
+	hasty       bool // runs take no longer than they must
 }
 
 // never is a time of a schedule that no soak meets.
@@ -36,9 +36,10 @@ const never = "0 0 29 2 *"
 
 // write writes the service's file.
 func (c settings) write(dir string, r *rig) error {
-	hasty := ""
+	// Slow enough to be in the middle of something when a fault is made.
+	pace := "      rate_keys: 4000\n"
 	if c.hasty {
-		hasty = "      verify: true\n      rounds: 2\n      pause: 200ms\n"
+		pace = "      verify: true\n      rounds: 2\n      pause: 200ms\n"
 	}
 	return os.WriteFile(filepath.Join(dir, "slotferry.yaml"), fmt.Appendf(nil, `
 folder: %[1]s/state
@@ -67,7 +68,7 @@ jobs:
       rename_prefix: {'%[10]s': '%[11]s'}
     retries: {count: 1000, pause: 2s}
 `, dir, mirrorJob, c.cron, r.mirrored.Addr, strings.Join(r.cluster.Seeds(), ","), mirroredNames, c.checkTarget,
-		followJob, r.followed.Addr, followedNames, renamedNames, hasty), 0o600)
+		followJob, r.followed.Addr, followedNames, renamedNames, pace), 0o600)
 }
 
 // serving is the service: one process after the other.

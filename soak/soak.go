@@ -31,8 +31,7 @@ type soak struct {
 	runs     []service.Run // the history in the end, newest first
 
 	compared    map[string]dataset.Report // by job
-	repaired    int64                     // differences that the last comparison of the mirror put right
-	unrepaired  dataset.Report            // before it
+	unrepaired  dataset.Report            // of the mirror, before its last run
 	written     map[string]int64          // commands, by job
 	quietSince  time.Time                 // the mirrored source is not written to
 	faultsBegun time.Time
