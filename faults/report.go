@@ -26,7 +26,12 @@ func (r report) markdown() string {
 		"the tool's. Exits are the tool's exit codes, with how often each was seen: 75 asks for the same command again.\n" +
 		"Retries are what the tool says that it met: redirections (moved, ask), answers of \"not now\" (paused), and\n" +
 		"connections lost. Where slots are moved, expiries may differ by up to a second: the servers' own MIGRATE carries\n" +
-		"the time that is left, not the time.\n\n")
+		"the time that is left, not the time.\n\n" +
+		"Sources sync and follow are written to all the time (`--via sync`, `--via scan --follow`), by commands on keys of all\n" +
+		"types, of which most would leave a trace if they were applied twice or not at all; they have a sixth of the keys. The\n" +
+		"fault is made behind the full copy, unless it says otherwise. Some seconds later the writer stops, the tool is\n" +
+		"ended by SIGTERM, at once or when it has caught up, and a run with `--once` must end with 0. When the consumers of\n" +
+		"a stream were last seen is not compared: servers don't tell it.\n\n")
 	e := r.environment
 	b.WriteString("| | |\n|---|---|\n")
 	for _, line := range [][2]string{
