@@ -159,7 +159,7 @@ func TestServers(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			sizes := []int{18_000, 2000}
+			sizes := []int{4500, 500}
 			if how == "file" {
 				sizes = []int{2800, 1000}
 			}

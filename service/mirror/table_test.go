@@ -94,11 +94,11 @@ func TestFind(t *testing.T) {
 func TestSorterParts(t *testing.T) {
 	for _, parts := range []int{1, 7} {
 		dir := t.TempDir()
-		s := &sorter{most: parts, part: 100 << 10, temp: func(i int) (*os.File, error) { return os.Create(filepath.Join(dir, fmt.Sprint(i))) }}
+		s := &sorter{most: parts, part: 25 << 10, temp: func(i int) (*os.File, error) { return os.Create(filepath.Join(dir, fmt.Sprint(i))) }}
 		want := map[string]uint64{}
 		var changes []change
-		for i := range uint64(20000) {
-			name := fmt.Appendf(nil, "key:%d", i%15000)
+		for i := range uint64(5000) {
+			name := fmt.Appendf(nil, "key:%d", i%3700)
 			changes = append(changes, change{value: i, mark: i, name: name})
 			want[string(name)] = i // the last one counts
 		}

@@ -20,6 +20,7 @@ const (
 	mostStep     = 8    // pages of a piece
 	stride       = 2048 // entries that a piece has room for in the window: places are told without a division
 	indexSlots   = 16384
+	certain      = 8  // keys in a row in the newest piece before the window moves on: one alone may be out of order
 	patience     = 64 // keys in a row that are not in the window before it moves on
 )
 
@@ -41,6 +42,7 @@ type trail struct {
 
 	hits, misses int64
 	astray       int // misses since the last hit
+	forward      int // hits in a row in the newest piece
 	fresh        []newcomer
 	most         int64
 	over         bool // there were more than that
@@ -136,7 +138,7 @@ func (t *trail) slide() error {
 	if t.newest >= 0 {
 		t.pieces[(t.newest+1)%windowPieces] = (t.pieces[t.newest] + 1) % t.count()
 	}
-	t.newest = (t.newest + 1) % windowPieces
+	t.newest, t.forward = (t.newest+1)%windowPieces, 0
 	part := t.window[t.newest*stride:][:stride]
 	t.index = t.index[:0]
 	_, err := t.read(t.pieces[t.newest], part)
@@ -171,7 +173,9 @@ func (t *trail) next(name uint64) (e entry, ok bool, err error) {
 	if t.at = at + 1; int64(t.at%stride) == t.length() {
 		t.at = (at/stride + 1) * stride % len(t.window)
 	}
-	if at/stride == t.newest && !t.whole() {
+	if at/stride != t.newest {
+		t.forward = 0
+	} else if t.forward++; t.forward == certain && !t.whole() {
 		err = t.slide()
 	}
 	return e, true, err

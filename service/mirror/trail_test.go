@@ -56,7 +56,7 @@ func (w *world) astray() int64 {
 
 // TestOrders mirrors sources that come in another order than before.
 func TestOrders(t *testing.T) {
-	const keys = 5000
+	const keys = 3000
 	r := rand.New(rand.NewPCG(1, 1))
 	for _, tc := range []struct {
 		name   string
@@ -87,13 +87,13 @@ func TestOrders(t *testing.T) {
 		}},
 		{"some are new, some gone, some other", func([]string) {}, 0, func(w *world) {
 			for i := range 100 {
-				w.source[fmt.Sprintf("key:%d:new", i*37)] = held{value: "n"}
-				delete(w.source, fmt.Sprintf("key:%d", i*41))
-				w.source[fmt.Sprintf("key:%d", i*43)] = held{value: "o"}
+				w.source[fmt.Sprintf("key:%d:new", i*23)] = held{value: "n"}
+				delete(w.source, fmt.Sprintf("key:%d", i*27))
+				w.source[fmt.Sprintf("key:%d", i*29)] = held{value: "o"}
 			}
 		}},
 		{"many are other", func([]string) {}, 0, func(w *world) {
-			for i := range 1000 {
+			for i := range 600 {
 				w.source[fmt.Sprintf("key:%d", i*5)] = held{value: "o"}
 			}
 		}},
@@ -186,11 +186,11 @@ func TestStray(t *testing.T) {
 func TestDamagedTrail(t *testing.T) {
 	w := newWorld(t)
 	w.memory, w.order = small, func([]string) {}
-	w.fill(5000, "a")
-	w.wants(5000, 0)
+	w.fill(1000, "a")
+	w.wants(1000, 0)
 	for _, at := range []float64{0, 0.3, 0.5, 0.999} {
 		for _, gone := range []string{"", "key:1", "key:3", "key:999"} {
-			w.fill(5000, "a")
+			w.fill(1000, "a")
 			w.mirror(-1, whole)
 			if w.mirror(-1, whole); w.trails() != 1 {
 				t.Fatal("no trail")
