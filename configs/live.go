@@ -73,11 +73,14 @@ func (v *values) aof(s *Source) AOF {
 			v.wrong("until", "%q is no time; write it with its zone, such as 2026-03-01T14:30:00+01:00 or 2026-03-01T13:30:00Z", text)
 		}
 	}
-	if s.Kind != KindAOF {
-		for _, name := range []string{"scratch-server", "until"} {
-			if v.isSet(name) {
-				v.wrong(name, "it is for an append-only file, which the source is not")
-			}
+	if s.Kind == KindAOF {
+		return a
+	}
+	for name, given := range map[string]bool{
+		"aof-via": a.Via == "replay" || a.Via == "scratch", "scratch-server": v.isSet("scratch-server"), "until": v.isSet("until"),
+	} {
+		if given {
+			v.wrong(name, "it is for an append-only file, which the source is not")
 		}
 	}
 	return a

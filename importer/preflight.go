@@ -61,6 +61,9 @@ func (j *Job) preflight(ctx context.Context) error {
 		j.checkTogether(&found)
 		j.checkMemory(&found)
 		j.checkRebuilds(ctx, &found)
+		if j.opts.Live != nil {
+			found = append(found, j.opts.Target.TailRights(ctx)...)
+		}
 	}
 	j.opts.Notify(found.Warnings())
 	if blockers := found.Blockers(); len(blockers) > 0 {
@@ -192,7 +195,11 @@ func (j *Job) checkIdentity(source, target bool, found *preflight.Findings) {
 // checkTarget looks at what the target holds already.
 func (j *Job) checkTarget(found *preflight.Findings) {
 	written := j.saved.State.Counts.Permanent
+	if j.saved.State.Position.Stream != "" || j.opts.Followed != nil {
+		written = 0 // the source may have deleted any number since
+	}
 	switch {
+	case found.Has("checkpoint_locked"): // whose run has written what is there
 	case !j.resumed && !j.mirrored && j.target.Keys > 0 && j.opts.OnExists == Fail:
 		found.Block("target_not_empty", "--on-exists replace lets the source win, --on-exists skip lets the target win; or empty the target",
 			"the target holds %d keys already", j.target.Keys)

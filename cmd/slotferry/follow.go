@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,7 +27,7 @@ func newFollowed(c *configs.Import, keys *choice.Choice, u use, out *output) fol
 		u.replays, u.filled, u.work = true, c.OnExists != string(importer.Fail), spoolDir(c)
 		return followed{
 			reading: newSource(&c.Common, keys, u),
-			live:    &importer.Live{Tail: tail.Options{OnFlush: tail.OnFlush(c.OnFlush), Memory: tailShare(c.Memory)}},
+			live:    &importer.Live{Tail: tail.Options{OnFlush: tail.OnFlush(c.OnFlush), Functions: functionsOf(c.Policy), Memory: tailShare(c.Memory)}},
 		}
 	case c.Source.Via == "sync":
 		return newSync(c, keys, u, out)
@@ -87,10 +88,10 @@ func newSync(c *configs.Import, keys *choice.Choice, u use, out *output) followe
 		MaxValue: streamShare(c.Memory), Room: u.room, RetryFor: max(c.RetryFor, time.Nanosecond), Log: u.log,
 	})
 	live := &importer.Live{
-		Tail:   tail.Options{Reread: again.At, Learn: learn(c), OnFlush: tail.OnFlush(c.OnFlush), Memory: tailShare(c.Memory)},
+		Tail:   tail.Options{Reread: again.At, Learn: learn(c), OnFlush: tail.OnFlush(c.OnFlush), Functions: functionsOf(c.Policy), Memory: tailShare(c.Memory)},
 		Offset: s.Offset, Once: c.Once, Cutover: newCutover(c, out),
 	}
-	return followed{reading: reading{Source: syncing{s, again, live}, names: again.Names, live: again, close: func() { _ = s.Close(); _ = again.Close() }}, live: live}
+	return followed{reading: reading{Source: syncing{s, again, live, spoolDir(c)}, names: again.Names, live: again, close: func() { _ = s.Close(); _ = again.Close() }}, live: live}
 }
 
 // syncing is a source that is followed as by a replica, which is also asked
@@ -99,10 +100,26 @@ type syncing struct {
 	*psync.Source
 	again *scan.Source
 	live  *importer.Live
+	spool string
+}
+
+// tryFolder reports why files can't be made in a folder.
+func tryFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, "try-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 func (s syncing) Inspect(ctx context.Context) (preflight.Source, preflight.Findings) {
 	facts, found := s.Source.Inspect(ctx)
+	if err := tryFolder(s.spool); err != nil {
+		found.Block("spool_unusable", "name a folder that can be written, with room: --spool-dir DIR", "what does not fit into memory can't be kept: %v", err)
+	}
 	if len(found.Blockers()) > 0 {
 		return facts, found
 	}

@@ -52,10 +52,14 @@ func targetOptions(c *configs.Common, log *zap.Logger) target.Options {
 // withPolicy adds what an import does when.
 func withPolicy(o target.Options, p configs.Policy) target.Options {
 	o.Skip, o.SkipUnsupported, o.FailFast = p.OnExists == string(importer.Skip), p.OnUnsupported == "skip", p.FailFast
-	o.Functions = map[string]target.Functions{
+	o.Functions = functionsOf(p)
+	return o
+}
+
+func functionsOf(p configs.Policy) target.Functions {
+	return map[string]target.Functions{
 		"replace": target.ReplaceFunctions, "skip": target.SkipFunctions, "fail": target.FailFunctions,
 	}[p.Functions]
-	return o
 }
 
 // reading is a source as the commands use it.

@@ -50,9 +50,10 @@ func churned(t *testing.T, keys, rate int, backlog string) (*sandbox.Server, fun
 // TestSyncKilled kills a live copy while its source is written to, and lets the
 // last run catch up when the writers have stopped.
 func TestSyncKilled(t *testing.T) {
-	kills := 3
-	if text := os.Getenv("SLOTFERRY_KILLS"); text != "" {
+	kills, rate := 2, 10_000
+	if text := os.Getenv("SLOTFERRY_KILLS"); text != "" { // a longer trial
 		kills, _ = strconv.Atoi(text)
+		rate = 20_000
 	}
 	for _, tc := range []struct {
 		name, backlog string
@@ -65,7 +66,7 @@ func TestSyncKilled(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dst, dir := emptyCluster(t), t.TempDir()
-			src, stop := churned(t, 3000, 10000, tc.backlog)
+			src, stop := churned(t, 3000, rate, tc.backlog)
 			compare := dataset.CompareOptions{IgnoreConsumerTimes: true}
 			if tc.upheaval {
 				calm := upheave(t, src)
@@ -193,4 +194,34 @@ func TestCutover(t *testing.T) {
 			stop()
 		})
 	}
+}
+
+// TestCutoverAfterAll is interrupted, loses the source's history, runs out of the
+// pause, and is done at last.
+func TestCutoverAfterAll(t *testing.T) {
+	dst, dir := emptyCluster(t), t.TempDir()
+	src, stop := churned(t, 3000, 5000, "64mb")
+	args := []string{"import", "--source", "redis://" + src.Addr, "--target", dst.url, "--via", "sync", "--output", "json"}
+	interrupted(t, dir, args, time.Second, syscall.SIGINT).want(t, 75)
+	interrupted(t, dir, args, time.Second, syscall.SIGINT).want(t, 75)
+	if err := src.Client().ConfigSet(t.Context(), "repl-backlog-size", "64kb").Err(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(500 * time.Millisecond)
+	r := interrupted(t, dir, args, 2*time.Second, syscall.SIGINT)
+	r.want(t, 75)
+	if !strings.Contains(r.stderr, "making a full copy again") {
+		t.Errorf("it does not tell that the history was lost:\n%s", r.stderr)
+	}
+	if err := src.Client().ConfigSet(t.Context(), "repl-backlog-size", "64mb").Err(); err != nil {
+		t.Fatal(err)
+	}
+	args = append(args, "--cutover")
+	slotferry(t, dir, append(args, "--pause-timeout", "1s", "--on-cutover", "sleep 3")...).want(t, 1, "nothing was switched")
+	time.Sleep(2 * time.Second) // sessions that lived then are told to live longer
+	slotferry(t, dir, append(args, "--pause-timeout", "20s")...).want(t, 0, "safe to switch")
+	time.Sleep(time.Second)
+	dst.wantEqual(t, src, dataset.CompareOptions{IgnoreConsumerTimes: true})
+	_ = src.Client().Do(t.Context(), "CLIENT", "UNPAUSE")
+	stop()
 }

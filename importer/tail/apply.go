@@ -247,6 +247,11 @@ func (a *Applier) split(c *record.Command, e *effect.Effect, chosen int) error {
 	if a.tx.open {
 		a.tx.torn = true
 	}
+	if a.group < 0 {
+		a.group, a.asking = len(a.staged), true
+	}
+	defer a.asked()
+	defer a.joinParts(c.End.Serial)
 	done := true
 	var part [8]word
 	for i := range keys {
@@ -272,6 +277,18 @@ func (a *Applier) split(c *record.Command, e *effect.Effect, chosen int) error {
 		a.count.in.Add(1)
 	}
 	return nil
+}
+
+// joinParts keeps the parts of one command for one slot in one block: the mark
+// says no more than that the command is in.
+func (a *Applier) joinParts(serial int64) {
+	follows := map[uint16]bool{}
+	group := a.staged[a.group:]
+	for i := len(group) - 1; i >= 0 && group[i].serial == serial; i-- {
+		e := group[i]
+		e.joined = e.joined || follows[e.slot]
+		follows[e.slot] = true
+	}
 }
 
 // absolute applies a command with a relative expiry as what it meant when it was

@@ -205,6 +205,26 @@ func (c *Cluster) RebuildRights(ctx context.Context) (found preflight.Findings) 
 	return found
 }
 
+// TailRights blocks if the user may not run what applying commands exactly once
+// needs beside the commands themselves. It changes nothing.
+func (c *Cluster) TailRights(ctx context.Context) (found preflight.Findings) {
+	const key = preflight.ProbeKey // which nobody has
+	probes := []preflight.Probe{
+		{Command: "MULTI", Args: []any{"MULTI"}}, {Command: "HDEL", Args: []any{"HDEL", key, ""}}, {Command: "DEL", Args: []any{"DEL", key}},
+		{Command: "EXISTS", Args: []any{"EXISTS", key}}, {Command: "EXEC", Args: []any{"EXEC"}},
+		{Command: "HGET", Args: []any{"HGET", key, ""}}, {Command: "HGETALL", Args: []any{"HGETALL", key}},
+	}
+	for _, m := range c.Table().Masters() {
+		denied, _, err := preflight.Denied(ctx, c.client(m.Addr), probes)
+		if err == nil && len(denied) > 0 {
+			found.Block("target_rights", "ACL SETUSER <user> ~* +multi +exec +hset +hget +hdel +hgetall +exists +del +unlink +ping +info +client, beside the commands that the source's clients write with, on every node",
+				"what the source's clients write is to be applied, but the user may not run %s on %s", strings.Join(denied, ", "), m.Addr)
+			break
+		}
+	}
+	return found
+}
+
 // fewKeys is up to how many keys each is looked at.
 const fewKeys = 100
 

@@ -73,6 +73,10 @@ func (s *Source) settings(ctx context.Context, found *preflight.Findings) {
 	s.judge(found, config, int64(kbps*1024))
 }
 
+// mostBacklog is the largest backlog that is recommended: what a source is sent
+// counts what it is asked, too, so that the need may be far less.
+const mostBacklog = 1 << 30
+
 // judge compares the settings with what is likely: perSec bytes are written to
 // the source in a second at the moment.
 func (s *Source) judge(found *preflight.Findings, config map[string]string, perSec int64) {
@@ -90,7 +94,7 @@ func (s *Source) judge(found *preflight.Findings, config map[string]string, perS
 			took, perSec>>10, hard, soft, softFor)
 	}
 	if backlog := number("repl-backlog-size"); backlog > 0 && backlog < perSec*int64(reconnectFor/time.Second) {
-		found.Warn("source_backlog", fmt.Sprintf("CONFIG SET repl-backlog-size %d", max(64<<20, 2*perSec*int64(reconnectFor/time.Second))),
+		found.Warn("source_backlog", fmt.Sprintf("CONFIG SET repl-backlog-size %d", min(mostBacklog, max(64<<20, 2*perSec*int64(reconnectFor/time.Second)))),
 			"the source keeps %d bytes of its stream (repl-backlog-size): a connection that is lost for longer than these last costs a new full copy", backlog)
 	}
 	if n := number("min-replicas-to-write"); n > 0 {
