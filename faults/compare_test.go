@@ -64,6 +64,34 @@ func TestComparison(t *testing.T) {
 	}
 }
 
+// TestExpiresMeanwhile lets a key expire while the masters are read: it may be
+// there or not, and with slots on their way a little later than in the source.
+func TestExpiresMeanwhile(t *testing.T) {
+	const now, slack, end = 1000, 10, 2000
+	for name, tc := range map[string]struct {
+		expireAt, got int64 // got 0: not there
+		want          string
+	}{
+		"there":              {1500, 1500, ""},
+		"gone":               {1500, 0, ""},
+		"there a bit late":   {995, 1003, ""},
+		"there far too late": {980, 1003, "should have expired"},
+		"gone too early":     {2100, 0, "is missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newComparison(truth{"k": {text("v"), tc.expireAt}}, rdbparse.Redis, now)
+			c.slack = slack
+			if tc.got != 0 {
+				c.found("m1", "k", value{text("v"), tc.got})
+			}
+			c.rest(end)
+			if got := strings.Join(c.wrong, "; "); (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
+				t.Errorf("differences %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestFoundCountsEachMastersKeysOnce(t *testing.T) {
 	c := newComparison(truth{}, rdbparse.Redis, 0)
 	for i, want := range []bool{true, false, true} {

@@ -77,3 +77,18 @@ func TestCutter(t *testing.T) {
 		})
 	}
 }
+
+func TestCutterCutsSoOften(t *testing.T) {
+	const n = 100_000
+	c, err := newCutter([]string{echo(t)}, limits{down: n / 2, cuts: 2}, rand.New(rand.NewPCG(1, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	c.armed.Store(true)
+	for try := range 4 {
+		if got := exchange(t, c.proxies[0].addr, n); (got == n) != (try >= 2) {
+			t.Errorf("%d of %d bytes came back at try %d", got, n, try)
+		}
+	}
+}

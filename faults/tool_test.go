@@ -13,17 +13,18 @@ func TestEnding(t *testing.T) {
 		line string
 		want string // a part of the error, "" for none
 	}{
-		"done":            {0, `{"event":"summary","status":"done","exit":0,"read":5,"written":4,"expired":1}`, ""},
-		"interrupted":     {75, `{"event":"summary","status":"interrupted","exit":75,"read":5,"written":5}`, ""},
-		"a key too many":  {0, `{"event":"summary","status":"done","exit":0,"read":5,"written":4}`, "does not add up"},
-		"a failed key":    {1, `{"event":"summary","status":"failed","exit":1,"read":5,"written":4,"failed":1}`, "no key should fail"},
-		"a skipped key":   {0, `{"event":"summary","status":"done","exit":0,"read":5,"written":4,"skipped":1}`, "no key should fail"},
-		"blocked":         {4, `{"event":"summary","status":"blocked","exit":4}`, "exit code 4"},
-		"another code":    {0, `{"event":"summary","status":"interrupted","exit":75}`, "the summary says 75"},
-		"another status":  {0, `{"event":"summary","status":"interrupted","exit":0}`, "exit code 0"},
-		"no summary":      {0, `{"event":"progress"}`, "no summary"},
-		"half of a line":  {0, `{"event":"summ`, "no summary"},
-		"nothing written": {0, "", "no summary"},
+		"done":             {0, `{"event":"summary","status":"done","exit":0,"read":5,"written":4,"expired":1}`, ""},
+		"interrupted":      {75, `{"event":"summary","status":"interrupted","exit":75,"read":5,"written":5}`, ""},
+		"a key too many":   {0, `{"event":"summary","status":"done","exit":0,"read":5,"written":4}`, "does not add up"},
+		"a failed key":     {1, `{"event":"summary","status":"failed","exit":1,"read":5,"written":4,"failed":1}`, "no key should fail"},
+		"a skipped key":    {0, `{"event":"summary","status":"done","exit":0,"read":5,"written":4,"skipped":1}`, "no key should fail"},
+		"a failed command": {0, `{"event":"summary","status":"done","exit":0,"read":5,"written":5,"tail":{"failed":1}}`, "no key should fail"},
+		"blocked":          {4, `{"event":"summary","status":"blocked","exit":4}`, "exit code 4"},
+		"another code":     {0, `{"event":"summary","status":"interrupted","exit":75}`, "the summary says 75"},
+		"another status":   {0, `{"event":"summary","status":"interrupted","exit":0}`, "exit code 0"},
+		"no summary":       {0, `{"event":"progress"}`, "no summary"},
+		"half of a line":   {0, `{"event":"summ`, "no summary"},
+		"nothing written":  {0, "", "no summary"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := lastLine([]byte("{\"event\":\"plan\"}\n" + tc.line + "\n"))
@@ -54,6 +55,9 @@ func TestParse(t *testing.T) {
 	o, err = parse([]string{"--short"}, io.Discard)
 	if err != nil || len(o.names) == 0 || len(o.names) == len(faults) || o.keys != shortKeys || o.runs != 1 {
 		t.Errorf("parse with --short = %+v, %v", o, err)
+	}
+	if o, err = parse([]string{"--faults", "live-kill", "--sources", "sync,follow"}, io.Discard); err != nil || len(o.sources) != 2 {
+		t.Errorf("parse = %+v, %v", o, err)
 	}
 	for _, args := range []string{"--keys 10", "--runs -1", "--first 0", "--faults flood", "--sources aof", "kill", "--nonsense"} {
 		if o, err := parse(strings.Fields(args), io.Discard); err == nil {

@@ -37,3 +37,30 @@ func TestLosses(t *testing.T) {
 		})
 	}
 }
+
+// TestForgetIdle sees that only consumers are excused that have nothing.
+func TestForgetIdle(t *testing.T) {
+	of := func(names string, pending string) *decode.Stream {
+		g := decode.Group{Name: []byte("g")}
+		for _, n := range names {
+			g.Consumers = append(g.Consumers, decode.Consumer{Name: []byte(string(n))})
+		}
+		for i, n := range pending {
+			g.Pending = append(g.Pending, decode.Pending{ID: decode.ID{Ms: uint64(i)}, Consumer: []byte(string(n))})
+		}
+		return &decode.Stream{Groups: []decode.Group{g}}
+	}
+	for _, tc := range []struct{ want, pending, got, left string }{
+		{"ab", "", "ab", "ab"}, {"ab", "", "a", "a"}, {"ab", "b", "a", "ab"}, {"ab", "ab", "", "ab"}, {"a", "", "", ""},
+	} {
+		want := of(tc.want, tc.pending)
+		forgetIdle(want, of(tc.got, ""))
+		left := ""
+		for _, c := range want.Groups[0].Consumers {
+			left += string(c.Name)
+		}
+		if left != tc.left {
+			t.Errorf("of %q with entries of %q, %q there: %q is left, want %q", tc.want, tc.pending, tc.got, left, tc.left)
+		}
+	}
+}
