@@ -46,9 +46,6 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	ctx, cancel := context.WithTimeoutCause(ctx, o.lasts+endLimit, fmt.Errorf("not done %s after the time was up", endLimit))
 	err = run(ctx, o)
-	if err != nil && ctx.Err() != nil {
-		err = errors.Join(fmt.Errorf("stopped: %w", context.Cause(ctx)), err)
-	}
 	cancel()
 	stop()
 	if err != nil {
@@ -85,7 +82,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	err = errors.Join(s.stop(), s.failed())
 	if ctx.Err() != nil {
-		return err
+		return errors.Join(fmt.Errorf("stopped: %w", context.Cause(ctx)), err)
 	}
 	text := s.report(ctx).markdown()
 	fmt.Print(text)
