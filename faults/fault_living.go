@@ -31,7 +31,7 @@ var onlySync = []string{fromSync}
 var livingFaults = []*fault{
 	{
 		name: "live-kill", about: "kill -9 of the tool ten times in a row, each time up to two seconds after it went on",
-		sources: livingKinds, short: onlySync, strike: killLiving,
+		sources: livingKinds, short: livingKinds, strike: killLiving,
 	},
 	{
 		name: "live-kill-copy", about: "kill -9 of the tool during its full copy",
