@@ -98,6 +98,7 @@ type Options struct {
 	// says was written; none.
 	WaitReplicas int
 
+	Shared     bool // others write to the target, too
 	CountSlots bool // tell what goes to each slot (Job.Slots)
 
 	Live     *Live     // of a source that goes on with commands; nil: it does not

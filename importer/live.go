@@ -44,7 +44,7 @@ func (j *Job) newApplier() {
 	o.Cluster, o.Choice, o.Job, o.Log, o.RetryFor = j.opts.Target, j.opts.Choice, j.opts.Job, j.log, j.opts.RetryFor
 	o.Lag = func() time.Duration { return time.Duration(j.lag.lag(time.Now()).Seconds * float64(time.Second)) }
 	o.Database = j.claimDatabase
-	o.Alone = j.opts.OnExists == Fail
+	o.Alone = j.opts.OnExists == Fail && j.opts.Choice.All() && !j.opts.Shared
 	j.commands.Store(tail.New(o))
 }
 

@@ -91,17 +91,19 @@ func (j *Job) finishMirror(ctx context.Context) error {
 	return interrupted(ctx, err)
 }
 
-// exists asks the source for everything that names of the target come from.
+// exists asks the source for everything that names of the target come from. A
+// name that no key of the source could have counts as there.
 func (j *Job) exists(ctx context.Context, names [][]byte) ([]bool, error) {
 	defer j.owes(pulse.Wait{On: "the source", What: "word which keys it still has"})()
 	type question struct {
 		keys [][]byte
 		of   []int
 	}
-	byDB := map[int]*question{}
+	byDB, ours := map[int]*question{}, make([]bool, len(names))
 	dbs := j.origins()
 	for i, name := range names {
 		j.opts.Choice.Origins(name, dbs, func(db int, key []byte) {
+			ours[i] = true
 			q := byDB[db]
 			if q == nil {
 				q = &question{}
@@ -111,6 +113,9 @@ func (j *Job) exists(ctx context.Context, names [][]byte) ([]bool, error) {
 		})
 	}
 	there := make([]bool, len(names))
+	for i := range there {
+		there[i] = !ours[i] // somebody else's
+	}
 	for db, q := range byDB {
 		found, err := j.opts.Exists(ctx, db, q.keys)
 		if err != nil {

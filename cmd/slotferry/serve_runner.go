@@ -102,7 +102,7 @@ func (r importRunner) begin(out *output) (run *serviceRun, err error) {
 	run.cluster = target.New(to)
 	run.source = newFollowed(c, keys, use{room: run.cluster.Room, log: out.log}, out)
 	o := importOptions(c, keys, run.cluster, run.source, out)
-	o.CountSlots = true
+	o.CountSlots, o.Shared = true, r.job.SharedTarget
 	if run.mirror != nil {
 		o.Mirror = run.mirror
 	}
