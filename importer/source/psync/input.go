@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 const (
-	inputBytes = 256 << 10
+	inputBytes = 1 << 20
 	maxLine    = 4 << 10 // longest reply of a handshake
 	markBytes  = 40      // of what a transfer of unknown length ends with
 )
@@ -20,7 +21,17 @@ type input struct {
 	alive func() // told of each bare newline
 	buf   []byte
 	r, w  int // unread bytes are buf[r:w]
+
+	// gather lets what trickles in come together before it is read: a source's
+	// child writes its copy in small pieces, and each wakes up all who wait for it.
+	gather bool
+	little bool // the last read brought little
 }
+
+const (
+	gatherBytes = inputBytes / 2
+	gatherFor   = 5 * time.Millisecond
+)
 
 func newInput(src io.Reader, alive func()) *input {
 	return &input{src: src, alive: alive, buf: make([]byte, inputBytes)}
@@ -34,9 +45,13 @@ func (in *input) fill() error {
 		in.w = copy(in.buf, in.buf[in.r:in.w])
 		in.r = 0
 	}
+	if in.gather && in.little {
+		time.Sleep(gatherFor)
+	}
 	for range 100 {
 		n, err := in.src.Read(in.buf[in.w:])
 		in.w += n
+		in.little = n < gatherBytes
 		if n > 0 {
 			return nil
 		}

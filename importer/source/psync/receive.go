@@ -153,6 +153,8 @@ func (r *receiver) copy(l *link, a answer) error {
 // transfer receives one RDB: "$" and its length, or "$EOF:" and a mark that it
 // ends with.
 func (r *receiver) transfer(l *link) error {
+	l.in.gather = true
+	defer func() { l.in.gather = false }()
 	head, err := l.in.line()
 	if err != nil {
 		return err
