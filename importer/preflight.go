@@ -200,6 +200,7 @@ func (j *Job) checkTarget(found *preflight.Findings) {
 	}
 	switch {
 	case found.Has("checkpoint_locked"): // whose run has written what is there
+	case found.Has("checkpoint_other_source", "checkpoint_other_target", "checkpoint_other_choice"): // what is counted is not what was written
 	case !j.resumed && !j.mirrored && j.target.Keys > 0 && j.opts.OnExists == Fail:
 		found.Block("target_not_empty", "--on-exists replace lets the source win, --on-exists skip lets the target win; or empty the target",
 			"the target holds %d keys already", j.target.Keys)
