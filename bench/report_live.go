@@ -129,7 +129,7 @@ func writeLags(b *strings.Builder, all []tailResult) {
 func (c *cutoverResult) write(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## Cutover: %d keys\n\n", c.keys)
 	fmt.Fprintf(b, "`import --via sync --cutover` of the mixed data, while %d commands a second of all kinds change other keys, several\n"+
-		"at a time, in transactions and by scripts too, none of them with an expiry of seconds: from the pause of the writers\n"+
+		"at a time, in transactions and by scripts too: from the pause of the writers\n"+
 		"until everything is in, and until clients can be switched, which the comparison of 100000 keys precedes. Each was\n"+
 		"verified, in both directions, before the writers went on.\n\n", churnRate)
 	of := func(figure func(cutoverRun) float64) []float64 { return each(c.runs, figure) }

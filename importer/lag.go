@@ -103,7 +103,11 @@ func (j *Job) behind() *Lag {
 	if j.opts.Live == nil || j.opts.Live.Offset == nil || !j.tailing.Load() {
 		return nil
 	}
-	l := j.lag.lag(time.Now())
+	now := time.Now()
+	if received := j.opts.Live.Received; received != nil {
+		j.lag.reaches(now, received()) // further than when the source was asked last
+	}
+	l := j.lag.lag(now)
 	return &l
 }
 

@@ -22,6 +22,8 @@ type Live struct {
 	// Offset tells how far the source's stream reaches now, in bytes; nil for a
 	// file, which ends.
 	Offset func(ctx context.Context) (int64, error)
+	// Received tells how far of that has come here already; nil: not known.
+	Received func() int64
 	// Once ends the job when what was written before the end of the copy is in.
 	Once    bool
 	Cutover *Cutover // nil: none

@@ -89,9 +89,13 @@ func newSync(c *configs.Import, keys *choice.Choice, u use, out *output) followe
 	})
 	live := &importer.Live{
 		Tail:   tail.Options{Reread: again.At, Learn: learn(c), OnFlush: tail.OnFlush(c.OnFlush), Functions: functionsOf(c.Policy), Memory: tailShare(c.Memory)},
-		Offset: s.Offset, Once: c.Once, Cutover: newCutover(c, out),
+		Offset: s.Offset, Received: s.Received, Once: c.Once, Cutover: newCutover(c, out),
 	}
-	return followed{reading: reading{Source: syncing{s, again, live, spoolDir(c)}, names: again.Names, live: again, close: func() { _ = s.Close(); _ = again.Close() }}, live: live}
+	return followed{reading: reading{Source: syncing{s, again, live, spoolDir(c)}, names: again.Names, live: again, close: func() {
+		_ = s.Close()
+		_ = again.Close()
+		_ = os.Remove(spoolDir(c)) // if it is empty
+	}}, live: live}
 }
 
 // syncing is a source that is followed as by a replica, which is also asked
@@ -197,5 +201,9 @@ func newFiles(c *configs.Common, keys *choice.Choice, u use) reading {
 		}
 	}
 	s := newAOF(c, keys, u)
-	return reading{Source: s, names: s.Names, close: func() { _ = s.Close(); remove() }, done: func() { _ = s.Discard() }}
+	return reading{Source: s, names: s.Names, close: func() {
+		_ = s.Close()
+		_ = os.Remove(u.work) // if it is empty
+		remove()
+	}, done: func() { _ = s.Discard() }}
 }
