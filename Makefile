@@ -19,8 +19,10 @@ build: ## bin/slotferry, static
 demo: servers build ## real servers, an import with live progress, a check of every key
 	bin/slotferry demo
 
+# Much of the time tests wait for servers: one package more than there are
+# processors keeps those at work.
 test: servers ## all tests, on real servers
-	$(GO) test -race -shuffle=on -timeout 8m ./...
+	$(GO) test -race -shuffle=on -timeout 8m -p $$(($$(getconf _NPROCESSORS_ONLN) + 1)) ./...
 
 # The browser comes while other things are done; without one the plan's page is
 # not tested in it, which is said. Of the foreign builds the packages with code

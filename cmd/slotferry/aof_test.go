@@ -75,7 +75,6 @@ func TestAppendOnlyFile(t *testing.T) {
 	}{
 		{"replay", true, []string{"--aof-via", "replay"}, true},
 		{"by itself", false, nil, false},
-		{"scratch", true, []string{"--aof-via", "scratch"}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			src, folder := logged(t, tc.oneSlot)

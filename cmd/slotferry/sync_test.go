@@ -203,12 +203,11 @@ func TestCutoverAfterAll(t *testing.T) {
 	src, stop := churned(t, 3000, 5000, "64mb")
 	args := []string{"import", "--source", "redis://" + src.Addr, "--target", dst.url, "--via", "sync", "--output", "json"}
 	interrupted(t, dir, args, time.Second, syscall.SIGINT).want(t, 75)
-	interrupted(t, dir, args, time.Second, syscall.SIGINT).want(t, 75)
 	if err := src.Client().ConfigSet(t.Context(), "repl-backlog-size", "64kb").Err(); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(500 * time.Millisecond)
-	r := interrupted(t, dir, args, 2*time.Second, syscall.SIGINT)
+	r := interrupted(t, dir, args, 1500*time.Millisecond, syscall.SIGINT)
 	r.want(t, 75)
 	if !strings.Contains(r.stderr, "making a full copy again") {
 		t.Errorf("it does not tell that the history was lost:\n%s", r.stderr)
