@@ -101,16 +101,19 @@ func FuzzShard(f *testing.F) {
 			return
 		}
 		slots, err := s.Slots(chosen)
+		if s.Of == 0 && slots == chosen && err == nil { // as they are, right or wrong
+			return
+		}
 		if err != nil {
 			return
 		}
 		part, err := New(Options{Slots: slots})
 		whole, err2 := New(Options{Slots: chosen})
-		if err != nil || s.Of > 0 && err2 != nil {
+		if err != nil || err2 != nil {
 			t.Fatalf("%q of %q: %v, %v", text, chosen, err, err2)
 		}
 		for slot := range uint16(route.Slots) {
-			if err2 == nil && part.Slot(slot) && !whole.Slot(slot) {
+			if part.Slot(slot) && !whole.Slot(slot) {
 				t.Fatalf("%q of %q has slot %d", text, chosen, slot)
 			}
 		}
