@@ -30,7 +30,7 @@ test: servers ## all tests, on real servers
 check: servers ## what CI runs
 	@./scripts/need-chromium.sh & browser=$$!; $(MAKE) -j3 lint cross faults-short PLATFORMS=windows/amd64 CROSS="./internal/... ./bench ./checkpoint" || exit 1; \
 	    if wait $$browser; then export SLOTFERRY_BROWSER=required; else echo 'the page of the plan is not tested in a browser' >&2; fi; \
-	    $(MAKE) test && $(MAKE) -j3 fuzz-short bench-short matrix-short deploy
+	    $(MAKE) test && $(MAKE) -j4 fuzz-short bench-short matrix-short soak-short deploy
 
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -50; echo 'run: gofmt -w .'; exit 1; }
