@@ -21,7 +21,7 @@ func importCommand() *cobra.Command {
 
 Nothing is written before both sides were looked at; whatever stands in the way
 is listed at once. Progress is kept in a checkpoint: after a Ctrl-C, a crash or a
-failure the same command goes on where it stopped. The source is never changed.`,
+failure the same command goes on where it stopped. The source's data is never changed.`,
 		Example: `  # an RDB file (passwords from files, not from the command line)
   slotferry import --source /var/lib/redis/dump.rdb \
       --target redis://10.0.0.1:6379,10.0.0.2:6379 --target-password-file /run/secrets/cluster

@@ -98,7 +98,7 @@ func rootCommand() *cobra.Command {
 		Long: `Slotferry moves a standalone Redis or Valkey into a Redis Cluster: it streams the
 keys from a live server or an RDB file and pipelines each into the master that
 owns its slot. Whatever interrupts it, the same command goes on where it stopped.
-The source is never changed.`,
+The source's data is never changed.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
