@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/slotferry/slotferry/checkpoint"
+	"github.com/slotferry/slotferry/importer/preflight"
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/route"
 	"github.com/slotferry/slotferry/importer/verify"
@@ -88,6 +90,11 @@ func (j *Job) Verify(ctx context.Context, o VerifyOptions) (Verification, error)
 	if err := j.preflight(ctx); err != nil {
 		return j.verification(nil, o, err), err
 	}
+	if o.Compare.Repair {
+		if err := j.notFollowed(ctx); err != nil {
+			return j.verification(nil, o, err), err
+		}
+	}
 	c := j.comparer(o)
 	defer c.Close()
 	j.forgetUnnamed()
@@ -103,6 +110,23 @@ func (j *Job) Verify(ctx context.Context, o VerifyOptions) (Verification, error)
 	}
 	err = j.finishVerify(ctx, c, err)
 	return j.verification(c, o, err), err
+}
+
+// notFollowed refuses to repair what an import is following: commands that are
+// on their way there would be applied to values that have them already.
+func (j *Job) notFollowed(ctx context.Context) error {
+	const suffix = "-verify" // of a verification's own name
+	marks, err := j.opts.Target.Marks(ctx, strings.TrimSuffix(j.opts.Job, suffix))
+	if ctx.Err() != nil {
+		return ErrInterrupted
+	}
+	if err != nil || len(marks) == 0 { // who may not read marks has not made any
+		return nil
+	}
+	var f preflight.Findings
+	f.Block("followed", "end it first, with --once or --cutover, which remove what it keeps in the target; or compare without --repair",
+		"an import of this job follows the source, or was interrupted while it did: what is repaired now, it would change once more")
+	return &preflight.Error{Blockers: f}
 }
 
 // comparer makes the end by what is known of both sides.

@@ -158,6 +158,7 @@ func TestSyncInterrupted(t *testing.T) {
 		t.Errorf("it does not tell its lag:\n%s", r.stdout)
 	}
 	stop()
+	slotferry(t, dir, "verify", "--source", "redis://"+src.Addr, "--target", dst.url, "--repair").want(t, 4, "followed", "--once or --cutover")
 	r = slotferry(t, dir, append(args, "--once", "--verify")...)
 	r.want(t, 0)
 	if strings.Contains(r.stderr, "full copy again") {
