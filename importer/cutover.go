@@ -25,19 +25,17 @@ type Cutover struct {
 	// Switch is the operator's own part, such as telling clients where to go; nil:
 	// none.
 	Switch func(ctx context.Context, f CutoverFacts) error
-	// Tell is told each step when it begins or is done.
+	// Tell is told each step when it begins or is done; nil: nobody is.
 	Tell func(step, text string)
 }
 
 // CutoverFacts is what is known when clients may be switched.
 type CutoverFacts struct {
-	Offset      int64         `json:"offset"`       // of the source's stream, up to which everything is in
-	Paused      time.Time     `json:"paused"`       // when the writers were
-	PausedUntil time.Time     `json:"paused_until"` // when the source lets them go on by itself; zero if it did not pause them
-	CaughtUp    time.Duration `json:"-"`            // from the pause until everything was in
-	Compared    time.Duration `json:"-"`            // of the comparison
-	CaughtUpS   float64       `json:"caught_up_seconds"`
-	ComparedS   float64       `json:"compared_seconds"`
+	Offset      int64     `json:"offset"`                // of the source's stream, up to which everything is in; 0 without one
+	Paused      time.Time `json:"paused"`                // when the writers were
+	PausedUntil time.Time `json:"paused_until,omitzero"` // when the source lets them go on by itself; zero if it did not pause them
+	CaughtUp    float64   `json:"caught_up_seconds"`     // from the pause until everything was in
+	Compared    float64   `json:"compared_seconds"`      // of the comparison
 }
 
 // ErrNoPause means that the source does not pause its writers for this user, or
@@ -89,57 +87,54 @@ const cutoverRest = 20 * time.Millisecond
 // cutOver does the whole of it. The source is unpaused whenever it ends before
 // clients could be switched.
 func (j *Job) cutOver(ctx context.Context, c *Cutover, e ends) (err error) {
-	c.Tell("lag", "waiting until "+e.want)
+	tell := c.Tell
+	if tell == nil {
+		tell = func(string, string) {}
+	}
+	tell("lag", "waiting until "+e.want)
 	if err := await(ctx, e.near); err != nil {
 		return err
 	}
-	var facts CutoverFacts
+	facts := CutoverFacts{Paused: time.Now()}
 	deadline, cancel := context.WithCancel(ctx)
 	defer cancel()
-	switch err := c.Pause(ctx, c.Timeout); {
-	case err == nil:
-		facts.Paused = time.Now()
-		facts.PausedUntil = facts.Paused.Add(c.Timeout)
-		c.Tell("pause", fmt.Sprintf("the source's writers are paused, for %s at most", c.Timeout))
-		// Beyond it they write again, and nothing that follows would be true.
-		deadline, cancel = context.WithDeadline(ctx, facts.PausedUntil)
-		defer cancel()
-		defer func() {
-			if err == nil {
-				return
-			}
-			quick, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer stop()
-			if failed := c.Unpause(quick); failed != nil {
-				c.Tell("unpause", fmt.Sprintf("the source could not be unpaused (%v); it lets its writers go on by itself at %s", failed, facts.PausedUntil.Format(time.TimeOnly)))
-			} else {
-				c.Tell("unpause", "the source's writers go on")
-			}
-		}()
-	case errors.Is(err, ErrNoPause):
-		c.Tell("stop_writers", fmt.Sprintf("%v: stop the writers now; it goes on when nothing was written to the source for %s", err, quietFor))
-		if err = j.awaitQuiet(ctx, e); err != nil {
+	noPause := c.Pause(ctx, c.Timeout)
+	if errors.Is(noPause, ErrNoPause) {
+		tell("stop_writers", fmt.Sprintf("%v: stop the writers now; it goes on when nothing was written to the source for %s", noPause, quietFor))
+		if err := j.awaitQuiet(ctx, e); err != nil {
 			return err
 		}
 		facts.Paused = time.Now()
-	default:
-		return fmt.Errorf("%w: pause the source: %w", ErrCutover, err)
+	} else {
+		facts.PausedUntil = facts.Paused.Add(c.Timeout)
+		defer func() { // also of a pause whose answer was lost
+			if err != nil {
+				tell("unpause", unpause(ctx, c, facts.PausedUntil))
+			}
+		}()
+		if noPause != nil {
+			return fmt.Errorf("%w: pause the source: %w", ErrCutover, noPause)
+		}
+		tell("pause", fmt.Sprintf("the source's writers are paused, for %s at most", c.Timeout))
+		// Beyond it they write again, and nothing that follows would be true.
+		deadline, cancel = context.WithDeadline(ctx, facts.PausedUntil)
+		defer cancel()
 	}
-	var in func() bool
-	if facts.Offset, in, err = e.mark(deadline); err != nil {
+	offset, in, err := e.mark(deadline)
+	if err != nil {
 		return outOfTime(deadline, ctx, c, err)
 	}
+	facts.Offset = offset
 	if err := await(deadline, in); err != nil {
 		return outOfTime(deadline, ctx, c, err)
 	}
-	facts.CaughtUp = time.Since(facts.Paused)
-	c.Tell("caught_up", fmt.Sprintf("everything that the source holds is in, %d ms after the pause", facts.CaughtUp.Milliseconds()))
+	facts.CaughtUp = time.Since(facts.Paused).Seconds()
+	tell("caught_up", fmt.Sprintf("everything that the source holds is in, %.0f ms after the pause", 1000*facts.CaughtUp))
 	begun := time.Now()
 	if err := c.Compare(deadline); err != nil {
 		return outOfTime(deadline, ctx, c, err)
 	}
-	facts.Compared = time.Since(begun)
-	facts.CaughtUpS, facts.ComparedS = facts.CaughtUp.Seconds(), facts.Compared.Seconds()
+	facts.Compared = time.Since(begun).Seconds()
 	if facts.PausedUntil.IsZero() {
 		if offset, _, err := e.mark(ctx); err != nil || offset-facts.Offset > pings(time.Since(facts.Paused)) || !in() {
 			return fmt.Errorf("%w: the source was written to again before the end", ErrCutover)
@@ -148,15 +143,27 @@ func (j *Job) cutOver(ctx context.Context, c *Cutover, e ends) (err error) {
 	// From here on the cluster belongs to the clients: what is written to the
 	// source now must not reach it.
 	j.frozen.Store(true)
-	c.Tell("safe", "safe to switch: the cluster has everything that the source has")
+	tell("safe", "safe to switch: the cluster has everything that the source has")
 	if c.Switch != nil {
 		if err := c.Switch(deadline, facts); err != nil {
 			return outOfTime(deadline, ctx, c, err)
 		}
-		c.Tell("switched", "the command of --on-cutover is done")
+		tell("switched", "the command of --on-cutover is done")
 	}
 	j.cutover.Store(&facts)
 	return nil
+}
+
+// unpause lets the source's writers go on, also when ctx has ended, and says
+// what became of that.
+func unpause(ctx context.Context, c *Cutover, until time.Time) string {
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if err := c.Unpause(ctx); err != nil {
+		return fmt.Sprintf("the source could not be unpaused (%v); it lets its writers go on by itself at %s", err, until.Format(time.TimeOnly))
+	}
+	return "the source's writers go on"
 }
 
 // whileFrozen waits for the end of the reading once clients may be switched.

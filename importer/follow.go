@@ -100,6 +100,9 @@ func (j *Job) follow(ctx context.Context) error {
 		Read: j.opts.Followed.Read, Send: f.send,
 		Anew: func(ctx context.Context, why error) error {
 			j.log.Warn("keys may have been touched unseen: reading all of them once more", zap.Error(why))
+			if err := f.drain(); err != nil { // what was gone may be back by then
+				return err
+			}
 			return j.again(ctx)
 		},
 		Idle: func() error {

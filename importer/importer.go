@@ -79,8 +79,8 @@ type Options struct {
 	// Mirror lets only what has changed be written, and what is gone be removed;
 	// nil: all is written, nothing removed.
 	Mirror Mirror
-	// Exists tells which keys a living source has at present, for Mirror; nil: the
-	// source is a file.
+	// Exists tells which keys a living source has at present, before keys of the
+	// target are removed as gone; nil: the source is a file.
 	Exists func(ctx context.Context, db int, keys [][]byte) ([]bool, error)
 
 	RateKeys  float64 // keys a second; 0 for no limit
@@ -160,7 +160,7 @@ type Job struct {
 	frozen    atomic.Bool  // clients may be switched: nothing is written any more
 	mirrored  bool         // the Mirror knows what the target holds
 	unchanged atomic.Int64 // with a Mirror: of the skipped keys
-	deleted   atomic.Int64 // with a Mirror: removed from the target
+	deleted   atomic.Int64 // removed from the target, as the source no longer has them
 }
 
 // New returns a job that has not begun.

@@ -7,11 +7,12 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/slotferry/slotferry/checkpoint"
 	"github.com/slotferry/slotferry/importer/record"
 	"github.com/slotferry/slotferry/importer/source/psync"
 	"github.com/slotferry/slotferry/importer/tail"
-	"go.uber.org/zap"
 )
 
 // Live says how a job carries what was written behind the full copy of its

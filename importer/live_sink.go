@@ -159,7 +159,7 @@ func (s *liveSink) Idle() error {
 
 // settle lets the tracker know what is in.
 func (s *liveSink) settle() {
-	if pos := s.job.applier().Safe(); pos != s.marked && pos.Stream != "" {
+	if pos := s.job.applier().Safe(); pos != s.marked && pos.Stream != "" && !s.marked.End {
 		s.marked = pos
 		s.tracker.Mark(pos)
 		s.job.lag.isIn(pos.Serial)

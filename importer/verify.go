@@ -165,9 +165,10 @@ func (j *Job) forgetUnnamed() {
 func (j *Job) compare(ctx context.Context, c *verify.Comparer, limit int64) error {
 	j.enter("compare")
 	return j.carry(ctx, c, func(ctx context.Context) error {
-		var to record.Sink = newSink(ctx, j, c)
+		s := newSink(ctx, j, c)
+		var to record.Sink = s
 		if limit > 0 {
-			to = &limited{sink: newSink(ctx, j, c), left: limit}
+			to = &limited{sink: s, left: limit}
 		}
 		err := j.opts.Source.Stream(ctx, j.tracker.Load().Safe().Position, to)
 		j.tracker.Load().Show()

@@ -25,10 +25,10 @@ func newCutover(c *configs.Import, out *output) *importer.Cutover {
 	o := &importer.Cutover{
 		Threshold: c.LagThreshold, Timeout: c.PauseTimeout, Tell: out.step,
 		Pause: func(ctx context.Context, timeout time.Duration) error {
-			return onSource(ctx, c, func(client *redis.Client) error { return pauseWriters(ctx, client, timeout) })
+			return onSource(c, func(client *redis.Client) error { return pauseWriters(ctx, client, timeout) })
 		},
 		Unpause: func(ctx context.Context) error {
-			return onSource(ctx, c, func(client *redis.Client) error { return client.Do(ctx, "CLIENT", "UNPAUSE").Err() })
+			return onSource(c, func(client *redis.Client) error { return client.Do(ctx, "CLIENT", "UNPAUSE").Err() })
 		},
 		Compare: func(ctx context.Context) error { return compareSample(ctx, c, out) },
 	}
@@ -38,7 +38,7 @@ func newCutover(c *configs.Import, out *output) *importer.Cutover {
 	return o
 }
 
-func onSource(_ context.Context, c *configs.Import, do func(*redis.Client) error) error {
+func onSource(c *configs.Import, do func(*redis.Client) error) error {
 	client := c.Source.Endpoint.Client()
 	defer func() { _ = client.Close() }()
 	return do(client)
@@ -84,7 +84,7 @@ func runSwitch(ctx context.Context, c *configs.Import, f importer.CutoverFacts, 
 		"SLOTFERRY_CUTOVER_OFFSET="+strconv.FormatInt(f.Offset, 10),
 		"SLOTFERRY_CUTOVER_PAUSED_AT="+f.Paused.Format(time.RFC3339Nano),
 		"SLOTFERRY_CUTOVER_PAUSED_UNTIL="+timeOrNothing(f.PausedUntil),
-		"SLOTFERRY_CUTOVER_CAUGHT_UP_MS="+strconv.FormatInt(f.CaughtUp.Milliseconds(), 10),
+		"SLOTFERRY_CUTOVER_CAUGHT_UP_MS="+strconv.FormatFloat(1000*f.CaughtUp, 'f', 0, 64),
 	)
 	cmd.Stdout, cmd.Stderr = out.stderr, out.stderr
 	cmd.WaitDelay = time.Second

@@ -225,3 +225,57 @@ func TestCutoverAfterAll(t *testing.T) {
 	_ = src.Client().Do(t.Context(), "CLIENT", "UNPAUSE")
 	stop()
 }
+
+// TestCutoverGivenUp ends a cutover while the writers are paused: they must not
+// wait for the end of the pause.
+func TestCutoverGivenUp(t *testing.T) {
+	src := source(t, 500)
+	writes := func(t *testing.T) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // of a pause of ten minutes
+		defer cancel()
+		if err := src.Client().Set(ctx, "after", "the end", 0).Err(); err != nil {
+			t.Errorf("the source is paused still: %v", err)
+		}
+	}
+	args := func(dst stage, command string) []string {
+		return []string{"import", "--source", "redis://" + src.Addr, "--target", dst.url, "--via", "sync", "--output", "json",
+			"--cutover", "--pause-timeout", "10m", "--on-cutover", command}
+	}
+	t.Run("by its command", func(t *testing.T) {
+		dst := emptyCluster(t)
+		slotferry(t, t.TempDir(), args(dst, "exit 7")...).want(t, 1, "nothing was switched", "exit status 7", `"step":"unpause"`)
+		writes(t)
+	})
+	t.Run("by a difference", func(t *testing.T) {
+		dst, dir := emptyCluster(t), t.TempDir()
+		interrupted(t, dir, append(args(dst, "true")[:9], "--job", "x"), time.Second, syscall.SIGINT).want(t, 75)
+		for _, n := range dst.Nodes { // behind the tool's back
+			if err := n.Client().FlushAll(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		slotferry(t, dir, append(args(dst, "touch switched"), "--job", "x")...).want(t, 3, "nothing was switched", `"step":"unpause"`)
+		if _, err := os.Stat(filepath.Join(dir, "switched")); err == nil {
+			t.Error("its command was run")
+		}
+		writes(t)
+	})
+	t.Run("by a signal", func(t *testing.T) {
+		dst, dir := emptyCluster(t), t.TempDir()
+		cmd := command(t, dir, args(dst, "touch begun; sleep 60")...)
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the command", func() bool {
+			_, err := os.Stat(filepath.Join(dir, "begun"))
+			return err == nil
+		})
+		_ = cmd.Process.Signal(syscall.SIGINT)
+		_ = cmd.Wait()
+		ended(t, cmd, &stdout, &stderr).want(t, 75, `"step":"unpause"`)
+		writes(t)
+	})
+}
