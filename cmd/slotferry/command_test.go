@@ -215,7 +215,7 @@ func emptyCluster(t *testing.T) stage {
 	}
 	for _, n := range shared.cluster.Nodes {
 		c := n.Client()
-		if err := errors.Join(c.FlushAll(t.Context()).Err(), c.FunctionFlush(t.Context()).Err()); err != nil {
+		if err := errors.Join(c.FlushAll(t.Context()).Err(), c.FunctionFlush(t.Context()).Err(), c.ScriptFlush(t.Context()).Err()); err != nil {
 			t.Fatal(err)
 		}
 	}

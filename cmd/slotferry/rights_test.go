@@ -69,7 +69,7 @@ var rightsCases = []struct {
 func empty(t *testing.T, c *sandbox.Cluster) {
 	t.Helper()
 	for _, n := range c.Nodes {
-		if err := errors.Join(n.Client().FlushAll(t.Context()).Err(), ignoreUnknown(n.Client().FunctionFlush(t.Context()).Err())); err != nil {
+		if err := errors.Join(n.Client().FlushAll(t.Context()).Err(), n.Client().ScriptFlush(t.Context()).Err(), ignoreUnknown(n.Client().FunctionFlush(t.Context()).Err())); err != nil {
 			t.Fatal(err)
 		}
 	}
