@@ -83,8 +83,12 @@ func (j *Job) live(ctx context.Context) error {
 	if switched || errors.Is(err, errCaughtUp) {
 		err = nil
 	}
-	if err == nil && j.tailing.Load() {
+	switch {
+	case err != nil:
+	case j.tailing.Load():
 		err = s.endTail(ctx, switched)
+	case from.Stream != "" && from.End: // a run before ended while it removed the marks
+		err = j.applier().Clear(ctx)
 	}
 	stop(nil)
 	j.applier().Finish()

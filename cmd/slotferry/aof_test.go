@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/slotferry/slotferry/checkpoint"
+	"github.com/slotferry/slotferry/importer/target"
 	"github.com/slotferry/slotferry/internal/dataset"
 	"github.com/slotferry/slotferry/internal/sandbox"
 	"github.com/slotferry/slotferry/internal/sandbox/sandboxtest"
@@ -62,6 +65,37 @@ func TestReplayKilled(t *testing.T) {
 	if killed == 0 {
 		t.Error("no run was killed")
 	}
+	dst.wantEqual(t, src, dataset.CompareOptions{IgnoreConsumerTimes: true})
+}
+
+// TestReplayKilledAtTheEnd goes on from where a run was killed that had saved
+// that everything is in, and had not removed all of its marks yet.
+func TestReplayKilledAtTheEnd(t *testing.T) {
+	src, folder := logged(t, true)
+	dst, dir := emptyCluster(t), t.TempDir()
+	args := []string{"import", "--source", folder, "--target", dst.url, "--aof-via", "replay", "--job", "mine"}
+	slotferry(t, dir, args...).want(t, 0)
+	store, err := checkpoint.OpenFile(filepath.Join(dir, ".slotferry", "mine"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := store.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	state.Done = false
+	if err := errors.Join(store.Save(t.Context(), state), store.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if !state.State.Position.End {
+		t.Fatalf("it ended at %+v", state.State.Position)
+	}
+	for _, slot := range []uint16{0, 7000, 16383} {
+		if err := dst.Client().HSet(t.Context(), string(target.AppendMark(nil, slot, target.JobHash("mine"))), "", "1").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slotferry(t, dir, args...).want(t, 0)
 	dst.wantEqual(t, src, dataset.CompareOptions{IgnoreConsumerTimes: true})
 }
 
