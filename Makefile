@@ -6,7 +6,11 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 20s
 PLATFORMS ?= darwin/arm64 windows/amd64
-CROSS ?= ./cmd/... ./bench
+
+# One kind of build for all that CI does, so that every package is compiled once:
+# most of a run on a bare machine is that. Without DWARF it is a fifth less.
+RACE := -race -gcflags=all=-dwarf=false -ldflags=-w
+PLAIN = GOFLAGS='$(filter-out $(RACE),$(GOFLAGS))'
 
 .PHONY: help demo test check build cross fuzz fuzz-short bench bench-growth bench-short matrix matrix-short faults faults-short soak soak-short deploy fixtures servers lint fmt clean
 
@@ -22,33 +26,35 @@ demo: servers build ## real servers, an import with live progress, a check of ev
 # Much of the time tests wait for servers: one package more than there are
 # processors keeps those at work.
 test: servers ## all tests, on real servers
-	$(GO) test -race -shuffle=on -timeout 8m -p $$(($$(getconf _NPROCESSORS_ONLN) + 1)) ./...
+	$(GO) test $(RACE) -vet=off -shuffle=on -timeout 8m -p $$(($$(getconf _NPROCESSORS_ONLN) + 1)) ./...
 
 # The browser comes while other things are done; without one the plan's page is
-# not tested in it, which is said. Of the foreign builds the packages with code
-# for one system alone are done.
+# not tested in it, which is said.
+check: export GOFLAGS := $(GOFLAGS) $(RACE)
 check: servers ## what CI runs
-	@./scripts/need-chromium.sh & browser=$$!; $(MAKE) -j3 lint cross faults-short PLATFORMS=windows/amd64 CROSS="./internal/... ./bench ./checkpoint" || exit 1; \
+	@./scripts/need-chromium.sh & browser=$$!; $(MAKE) -j3 lint cross faults-short PLATFORMS=windows/amd64 || exit 1; \
 	    if wait $$browser; then export SLOTFERRY_BROWSER=required; else echo 'the page of the plan is not tested in a browser' >&2; fi; \
 	    $(MAKE) test && $(MAKE) -j4 fuzz-short bench-short matrix-short soak-short deploy
 
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -50; echo 'run: gofmt -w .'; exit 1; }
 	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
+	$$($(PLAIN) $(GO) tool -n staticcheck) ./...
 
+# Whether it compiles, which is quickest without optimizing.
 cross: ## builds for the other platforms
 	@for p in $(PLATFORMS); do \
 	    echo "build $$p"; \
-	    CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null $(CROSS) || exit 1; \
+	    $(PLAIN) CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -gcflags='all=-N -l -dwarf=false' -o /dev/null ./... || exit 1; \
 	done
 
 fuzz: ## every fuzz test for FUZZTIME (20s) each
 	@./scripts/fuzz.sh $(FUZZTIME)
 
-# The packages that are quickly built for fuzzing; the tests run all seeds anyway.
+# Without the instrumentation that guides it, for which everything would have to
+# be compiled once more; the tests run all seeds anyway.
 fuzz-short:
-	@./scripts/fuzz.sh 1s rdbparse resp importer/choice
+	@FUZZGUIDE=no ./scripts/fuzz.sh 1s rdbparse resp importer/choice
 
 bench: servers ## how fast, beside the ceiling and redis-cli; 15 minutes; writes bench/RESULTS.md
 	$(GO) run ./bench

@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
 # Runs every fuzz test, or those in the given folders, for a time each:
 # fuzz.sh 20s [FOLDER...]
+# FUZZGUIDE=no fuzzes blindly, without instrumented packages.
 # FUZZPROCS is the number of processes at a time, all processors by default.
 set -euo pipefail
 time=${1:?usage: fuzz.sh TIME [FOLDER...]}
 shift
 cd "$(dirname "$0")/.."
 binary=$(mktemp)
+guide=(-fuzz=.)
+if [ "${FUZZGUIDE:-yes}" = no ]; then guide=(); fi
 trap 'rm -f "$binary"' EXIT
 cache=$(go env GOCACHE)/fuzz/$(go list -m)
 built=
 while IFS=: read -r file name; do
     folder=$(dirname "$file")
     if [ "$folder" != "$built" ]; then # once for all tests of a package
-        go test -c -fuzz=. -o "$binary" "./$folder"
+        go test -c ${guide[@]+"${guide[@]}"} -o "$binary" "./$folder"
         built=$folder
     fi
     echo "fuzz $name in ./$folder"
