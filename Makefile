@@ -13,7 +13,7 @@ CROSS ?= ./cmd/... ./bench
 RACE := -race -gcflags=all=-dwarf=false -ldflags=-w
 PLAIN = GOFLAGS='$(filter-out $(RACE),$(GOFLAGS))'
 
-.PHONY: help demo test check build cross fuzz fuzz-short bench bench-growth bench-short matrix matrix-short faults faults-short soak soak-short deploy fixtures servers lint fmt clean
+.PHONY: help demo test check build vet staticcheck cross fuzz fuzz-short bench bench-growth bench-short matrix matrix-short faults faults-short soak soak-short deploy fixtures servers lint fmt clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,18 +29,17 @@ demo: servers build ## real servers, an import with live progress, a check of ev
 test: servers ## all tests, on real servers
 	$(GO) test $(RACE) -vet=off -shuffle=on -timeout 8m -p $$(($$(getconf _NPROCESSORS_ONLN) + 1)) ./...
 
-# The browser comes while other things are done; without one the plan's page is
-# not tested in it, which is said. Of the foreign builds the packages with code
-# for one system alone are done.
 check: export GOFLAGS := $(GOFLAGS) $(RACE)
 check: servers ## what CI runs
-	@./scripts/need-chromium.sh & browser=$$!; $(MAKE) -j3 lint cross faults-short PLATFORMS=windows/amd64 CROSS="./internal/... ./importer/source/aof ./importer/spool ./checkpoint" || exit 1; \
-	    if wait $$browser; then export SLOTFERRY_BROWSER=required; else echo 'the page of the plan is not tested in a browser' >&2; fi; \
-	    $(MAKE) test && $(MAKE) -j4 fuzz-short bench-short matrix-short soak-short deploy
+	@./scripts/check.sh
 
-lint: ## gofmt, vet, staticcheck
+lint: vet staticcheck ## gofmt, vet, staticcheck
+
+vet:
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -50; echo 'run: gofmt -w .'; exit 1; }
 	$(GO) vet ./...
+
+staticcheck:
 	$$($(PLAIN) $(GO) tool -n staticcheck) ./...
 
 # Whether it compiles, which is quickest without optimizing.

@@ -326,7 +326,13 @@ func (u *run) finish(t *testing.T) {
 // equal compares source and cluster.
 func (r *rig) equal(t *testing.T) {
 	t.Helper()
-	sandboxtest.Equal(t, r.source.Client(), r.nodes.Client(), dataset.CompareOptions{Ignore: checkpoint.OwnKey})
+	r.equalBut(t, dataset.CompareOptions{})
+}
+
+func (r *rig) equalBut(t *testing.T, o dataset.CompareOptions) {
+	t.Helper()
+	o.Ignore = checkpoint.OwnKey
+	sandboxtest.Equal(t, r.source.Client(), r.nodes.Client(), o)
 }
 
 func (r *rig) do(t *testing.T, words ...any) {

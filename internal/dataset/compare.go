@@ -24,6 +24,8 @@ const (
 	// ttlTolerance holds where a side is older than 7.0: it tells only how long
 	// a key has left, not until when.
 	ttlTolerance = 5 * time.Second
+
+	movedTolerance = time.Second // of CompareOptions.Moved
 )
 
 // CompareOptions say what the target ought to hold.
@@ -44,6 +46,10 @@ type CompareOptions struct {
 	// IgnoreEntriesRead leaves out how many entries a stream's group has read: the
 	// servers' replication does not carry it, so that their own replicas differ.
 	IgnoreEntriesRead bool
+
+	// Moved tells that slots were moved meanwhile: MIGRATE carries the time that is
+	// left, so that each move shifts expiries by about a millisecond.
+	Moved bool
 }
 
 // Compare reads every key of the source and its counterpart on the target, by
@@ -127,6 +133,8 @@ func (c *comparison) probe(ctx context.Context, src *redis.Client) (err error) {
 	}
 	if !c.srcAble.expireTime || !c.targetAble.expireTime {
 		c.pttl, c.report.TTLTolerance = true, ttlTolerance
+	} else if c.o.Moved {
+		c.report.TTLTolerance = movedTolerance
 	}
 	return nil
 }
@@ -318,10 +326,10 @@ func (c *comparison) judge(r *Report, p pair, want, got reading, detail string) 
 }
 
 func (c *comparison) sameExpiry(a, b time.Duration) bool {
-	if !c.pttl || a < 0 || b < 0 {
+	if a < 0 || b < 0 {
 		return a == b
 	}
-	return (a - b).Abs() <= ttlTolerance
+	return (a - b).Abs() <= c.report.TTLTolerance
 }
 
 func expiryText(d time.Duration) string {
