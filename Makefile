@@ -11,6 +11,8 @@ CROSS ?= ./cmd/... ./bench
 # One kind of build for all that CI does, so that every package is compiled once:
 # most of a run on a bare machine is that. Without DWARF it is a fifth less.
 RACE := -race -gcflags=all=-dwarf=false -ldflags=-w
+# Each process would wait for a second at its end, in case of another race.
+export GORACE := atexit_sleep_ms=10
 PLAIN = GOFLAGS='$(filter-out $(RACE),$(GOFLAGS))'
 
 .PHONY: help demo test check build vet staticcheck cross fuzz fuzz-short bench bench-growth bench-short matrix matrix-short faults faults-short soak soak-short deploy fixtures servers lint fmt clean
