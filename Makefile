@@ -57,7 +57,7 @@ fuzz: ## every fuzz test for FUZZTIME (20s) each
 # Without the instrumentation that guides it, for which everything would have to
 # be compiled once more; the tests run all seeds anyway.
 fuzz-short:
-	@FUZZGUIDE=no ./scripts/fuzz.sh 300ms rdbparse resp importer/choice
+	@FUZZGUIDE=no ./scripts/fuzz.sh 1000x rdbparse resp importer/choice
 
 bench: servers ## how fast, beside the ceiling and redis-cli; 15 minutes; writes bench/RESULTS.md
 	$(GO) run ./bench

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs every fuzz test, or those in the given folders, for a time each:
-# fuzz.sh 20s [FOLDER...]
+# fuzz.sh 20s [FOLDER...]; 500x is a number of inputs
 # FUZZGUIDE=no fuzzes blindly, without instrumented packages.
 # FUZZPROCS is the number of processes at a time, all processors by default.
 set -euo pipefail
-time=${1:?usage: fuzz.sh TIME [FOLDER...]}
+time=${1:?usage: fuzz.sh TIME|COUNTx [FOLDER...]}
 shift
 cd "$(dirname "$0")/.."
 binary=$(mktemp)
