@@ -9,17 +9,16 @@ cd "$(dirname "$0")/.."
 ./scripts/need-chromium.sh &
 browser=$!
 # Compilers collect garbage a quarter of their time unless they may take memory.
-busy=(env GOGC=400)
 # Vet compiles what the tests need. Of the foreign builds the packages with code
 # for one system alone are done.
-"${busy[@]}" make -j2 vet cross PLATFORMS=windows/amd64 CROSS='./internal/... ./importer/source/aof ./importer/spool ./checkpoint'
+GOGC=400 make -j2 vet cross PLATFORMS=windows/amd64 CROSS='./internal/... ./importer/source/aof ./importer/spool ./checkpoint'
 if wait $browser; then
     export SLOTFERRY_BROWSER=required
 else
     echo 'the pages are not tested in a browser' >&2
 fi
 # `make lint` looks at the tests, too, for which they would be compiled twice.
-nice -n 19 "${busy[@]}" make staticcheck STATICCHECK='-tests=false -checks=inherit,-U1000' &
+GOGC=400 nice -n 19 make staticcheck STATICCHECK='-tests=false -checks=inherit,-U1000' &
 lint=$!
 good=yes
 make test && make -j6 faults-short fuzz-short bench-short matrix-short soak-short deploy || good=no
