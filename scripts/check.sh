@@ -9,8 +9,8 @@ cd "$(dirname "$0")/.."
 ./scripts/need-chromium.sh &
 browser=$!
 # Compilers collect garbage a quarter of their time unless they may take memory.
-# Vet compiles what the tests need. Of the foreign builds the packages with code
-# for one system alone are done.
+# Vet compiles what the tests need. Of the foreign builds those of the tool's
+# packages are done that have code for one system alone.
 GOGC=400 make -j2 vet cross PLATFORMS=windows/amd64 CROSS='./internal/... ./importer/source/aof ./importer/spool ./checkpoint'
 if wait $browser; then
     export SLOTFERRY_BROWSER=required
